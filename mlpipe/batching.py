@@ -1,0 +1,213 @@
+"""From a split of a prepared snapshot to batches: which rows go together, and the padded tensors that they make.
+
+Rows stay in memory-mapped Arrow files. A ragged column is its values laid end to end plus the offsets where rows begin,
+so that a batch is made by slicing, without a Python object per value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from datasets import Dataset, load_from_disk
+from numpy.typing import NDArray
+
+from mlpipe.errors import DataError
+from mlpipe.specs import EncodedInput, Encoding
+
+MEGABATCH = 50
+"""Batches that are sorted by length together: as in Hugging Face's LengthGroupedSampler (transformers)."""
+
+
+def epoch_batches(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """The row numbers of every batch of one epoch; each row occurs exactly once.
+
+    All rows are shuffled, cut into megabatches of 50 batches, each megabatch is sorted by length and cut into batches,
+    and the order of the batches is shuffled: rows of similar length meet, in other company each epoch. Every batch has
+    `batch_size` rows but one, which holds the rest. A deterministic function of its arguments.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    rows = generator.permutation(len(lengths))
+    batches = []
+    for start in range(0, len(rows), MEGABATCH * batch_size):
+        megabatch = rows[start : start + MEGABATCH * batch_size]
+        by_length = megabatch[np.argsort(lengths[megabatch], kind="stable")]
+        batches += [by_length[at : at + batch_size] for at in range(0, len(by_length), batch_size)]
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def budget_batches(lengths: NDArray[np.int64], token_budget: int, max_batch: int) -> list[NDArray[np.int64]]:
+    """The row numbers of batches for a pass without learning, shortest rows first; each row occurs exactly once.
+
+    A batch holds at most `max_batch` rows and at most `token_budget` elements once padded to its longest row; a row
+    that is longer than the budget is a batch by itself.
+    """
+    order = np.argsort(lengths, kind="stable")
+    starts = [0]
+    for at, row in enumerate(order):
+        size = at - starts[-1] + 1
+        if size > 1 and (size > max_batch or size * lengths[row] > token_budget):
+            starts.append(at)
+    return [part for part in np.split(order, starts[1:]) if len(part)]
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """One split of a prepared snapshot, as one model sees it.
+
+    `ids` and `labels` (class indices) have one entry per row. `lengths` holds each row's length before padding: that of
+    its longest ragged input, 1 where no input is ragged.
+    """
+
+    ids: list[str]
+    labels: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    inputs: Mapping[str, _Column]
+
+    @classmethod
+    def open(cls, folder: Path, encoding: Encoding, model_name: str) -> EncodedRows:
+        """Map a split into memory. Raises DataError where the files are not what `encoding` says."""
+        try:
+            dataset = load_from_disk(str(folder))
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{folder} holds no readable split of a snapshot: {error}") from error
+        if not isinstance(dataset, Dataset):
+            raise DataError(f"{folder} holds several splits, one was expected")
+        table = dataset.data.table
+        described = encoding.inputs[model_name]
+        inputs = {
+            key: _Column.read(_column(table, name, folder), name, described[key])
+            for key, name in encoding.columns(model_name).items()
+        }
+        ragged = [column.lengths() for key, column in inputs.items() if described[key].ragged]
+        return cls(
+            ids=_column(table, "id", folder).to_pylist(),
+            labels=_labels(_column(table, "label", folder), len(encoding.labels)),
+            lengths=np.maximum.reduce(ragged) if ragged else np.ones(table.num_rows, dtype=np.int64),
+            inputs=inputs,
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def collate(
+        self, rows: Sequence[int] | NDArray[np.int64], padding: Mapping[str, int | float], length: int | None = None
+    ) -> dict[str, torch.Tensor]:
+        """The inputs of some rows as tensors, in the order of `padding`'s keys.
+
+        A ragged input becomes (rows, length, ...), filled up with its value in `padding`; without `length` it is padded
+        to the longest of these rows. The others become (rows, ...). Raises DataError for a row longer than `length`.
+        """
+        longest = int(self.lengths[rows].max())
+        if length is not None and longest > length:
+            row = rows[int(np.argmax(self.lengths[rows]))]
+            raise DataError(f"row {self.ids[row]!r} has length {longest}, but at most {length} is possible")
+        width = longest if length is None else length
+        return {key: self.inputs[key].batch(rows, value, width) for key, value in padding.items()}
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Rows that lie in one piece: row i is `values[offsets[i]:offsets[i + 1]]`, values being (elements, *trailing)."""
+
+    values: NDArray[Any]
+    offsets: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One encoded input over all rows of a split; `first_rows[i]` is the number of the first row of chunk i."""
+
+    spec: EncodedInput
+    chunks: tuple[_Chunk, ...]
+    first_rows: NDArray[np.int64]
+
+    @classmethod
+    def read(cls, column: pa.ChunkedArray, name: str, spec: EncodedInput) -> _Column:
+        chunks = tuple(_chunk(array, name, spec) for array in column.chunks if len(array))
+        sizes = [len(chunk.offsets) - 1 for chunk in chunks]
+        return cls(spec, chunks, np.cumsum([0, *sizes], dtype=np.int64)[:-1])
+
+    def lengths(self) -> NDArray[np.int64]:
+        return np.concatenate([np.diff(chunk.offsets) for chunk in self.chunks] or [np.empty(0, dtype=np.int64)])
+
+    def batch(self, rows: Sequence[int] | NDArray[np.int64], padding_value: float, width: int) -> torch.Tensor:
+        if not self.spec.ragged:
+            return torch.from_numpy(np.stack([self._row(row)[0] for row in rows]).astype(self.spec.dtype, copy=False))
+        shape = (len(rows), width, *self.spec.trailing_shape)
+        padded = np.full(shape, padding_value, dtype=self.spec.dtype)
+        for at, row in enumerate(rows):
+            values = self._row(row)
+            padded[at, : len(values)] = values
+        return torch.from_numpy(padded)
+
+    def _row(self, row: int) -> NDArray[Any]:
+        at = int(np.searchsorted(self.first_rows, row, side="right")) - 1
+        chunk, local = self.chunks[at], row - self.first_rows[at]
+        return chunk.values[chunk.offsets[local] : chunk.offsets[local + 1]]
+
+
+def _column(table: pa.Table, name: str, folder: Path) -> pa.ChunkedArray:
+    if name not in table.column_names:
+        raise DataError(f"{folder} has no column {name!r}, only {', '.join(table.column_names)}")
+    column = table.column(name)
+    if column.null_count:
+        row = next(i for i, value in enumerate(column) if not value.is_valid)
+        raise DataError(f"column {name!r} of {folder} is empty in row {row}")
+    return column
+
+
+def _labels(column: pa.ChunkedArray, num_labels: int) -> NDArray[np.int64]:
+    if not pa.types.is_integer(column.type):
+        raise DataError(f"the labels of a snapshot are class indices, but this column holds {column.type}")
+    labels: NDArray[np.int64] = column.to_numpy().astype(np.int64)
+    outside = np.flatnonzero((labels < 0) | (labels >= num_labels))
+    if len(outside):
+        row = int(outside[0])
+        raise DataError(f"row {row} has label {labels[row]}, but there are only the classes 0 to {num_labels - 1}")
+    return labels
+
+
+def _chunk(array: pa.Array, name: str, spec: EncodedInput) -> _Chunk:
+    """Peel off one list level per axis; every axis but a ragged first one must have the size that `spec` gives."""
+    if spec.ragged:
+        offsets, array = _peel(array, name)
+        base, offsets = int(offsets[0]), offsets - offsets[0]
+        array = array.slice(base, int(offsets[-1]))
+    else:
+        offsets = np.arange(len(array) + 1, dtype=np.int64)
+    elements = len(array)
+    for size in spec.trailing_shape:
+        inner, array = _peel(array, name)
+        sizes = np.diff(inner)
+        if np.any(sizes != size):
+            raise DataError(f"column {name!r} has an axis of size {sizes[sizes != size][0]} where {size} was expected")
+        array = array.slice(int(inner[0]), int(inner[-1] - inner[0]))
+    if array.null_count or not _is_number(array.type):
+        raise DataError(f"column {name!r} has to hold numbers ({spec.dtype}), none missing; it holds {array.type}")
+    values = array.to_numpy(zero_copy_only=False)
+    return _Chunk(values.reshape(elements, *spec.trailing_shape), offsets)
+
+
+def _peel(array: pa.Array, name: str) -> tuple[NDArray[np.int64], pa.Array]:
+    """Offsets of the outermost list level, and the array below it (which the offsets index)."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if isinstance(array, pa.FixedSizeListArray):
+        size = array.type.list_size
+        return (np.arange(len(array) + 1, dtype=np.int64) + array.offset) * size, array.values
+    if not isinstance(array, pa.ListArray | pa.LargeListArray):
+        raise DataError(f"column {name!r} has to hold lists, but one of its levels holds {array.type}")
+    if array.null_count:
+        raise DataError(f"column {name!r} holds a missing (null) list")
+    offsets: NDArray[np.int64] = array.offsets.to_numpy().astype(np.int64)
+    return offsets, array.values
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))

@@ -1,0 +1,127 @@
+"""Reading the tree: which runs there are, and what stands in one of them. Nothing here writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mlpipe.errors import UsageError
+from mlpipe.runs import ExperimentTree, RunTree
+from mlpipe.settings import Settings
+from mlpipe.storage import Storage
+from mlpipe.storage.claims import current_owner, fingerprint_of, is_run_committed, run_numbers
+from mlpipe.storage.units import Unit, is_committed, open_unit
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One run in a list: `status` is committed, running, failed, interrupted, trained, partial, or abandoned."""
+
+    run_num: int
+    status: str
+    updated: str
+    best_model: str
+    macro_f1: float | None
+    location: str
+
+
+def list_runs(storage: Storage, tree: ExperimentTree) -> list[RunLine]:
+    """All runs of an experiment, the oldest first."""
+    return [
+        _line(storage, tree.run(number)) for number in run_numbers(storage, tree) if _is_claimed(storage, tree, number)
+    ]
+
+
+def find_run(storage: Storage, tree: ExperimentTree, run_num: int) -> RunTree:
+    """The tree of a claimed run; UsageError, with the runs there are, where it does not exist."""
+    if not _is_claimed(storage, tree, run_num):
+        numbers = ", ".join(map(str, run_numbers(storage, tree)))
+        raise UsageError(
+            f"experiment {tree.name} has no run {run_num} in {storage.uri}",
+            hint=f"its runs are {numbers}" if numbers else "it has no runs yet; `mlpipe run settings.ini` makes one",
+        )
+    return tree.run(run_num)
+
+
+def newest_committed_run(storage: Storage, tree: ExperimentTree) -> RunTree:
+    """The committed run with the highest number; UsageError where there is none."""
+    numbers = run_numbers(storage, tree)
+    for number in reversed(numbers):
+        if is_run_committed(storage, tree.run(number)):
+            return tree.run(number)
+    unfinished = f"; run {numbers[-1]} is not committed, `--run-num {numbers[-1]}` infers it" if numbers else ""
+    raise UsageError(
+        f"experiment {tree.name} has no committed run in {storage.uri}",
+        hint=f"`mlpipe run settings.ini` makes one{unfinished}",
+    )
+
+
+def show_run(storage: Storage, tree: ExperimentTree, run_num: int) -> dict[str, Any]:
+    """Everything that is known of one run, as JSON values; the files that it quotes are checked against their
+    manifests.
+
+    Raises UsageError where the run does not exist and IntegrityError where a quoted file was altered.
+    """
+    run = find_run(storage, tree, run_num)
+    record: dict[str, Any] = asdict(_line(storage, run))
+    record["snapshot"] = fingerprint_of(storage, run)["snapshot"]
+    record["owner"] = asdict(current_owner(storage, run))
+    if is_run_committed(storage, run):
+        unit = open_unit(storage, run.root)
+        record["comparison"] = json.loads(unit.read("comparison.json"))
+        record["record"] = json.loads(unit.read("run.json"))
+    elif storage.exists(run.comparison):
+        record["comparison"] = json.loads(storage.read(run.comparison))
+    record["models"] = {name: _show_model(storage, run, name) for name in storage.folders(run.models)}
+    if storage.exists(run.state):
+        record["state"] = json.loads(storage.read(run.state))
+    return record
+
+
+def settings_of(storage: Storage, run: RunTree) -> Settings:
+    """The resolved settings of a run."""
+    if is_run_committed(storage, run):
+        return Settings.from_json(json.loads(open_unit(storage, run.root).read("settings.resolved.json")))
+    return Settings.from_json(json.loads(storage.read(run.resolved_settings)))
+
+
+def prepared_of(storage: Storage, tree: ExperimentTree, run: RunTree) -> Unit:
+    """The prepared snapshot that a run was made with."""
+    return open_unit(storage, tree.prepared(fingerprint_of(storage, run)["snapshot"]))
+
+
+def _is_claimed(storage: Storage, tree: ExperimentTree, run_num: int) -> bool:
+    return storage.exists(tree.run(run_num).claim)
+
+
+def _line(storage: Storage, run: RunTree) -> RunLine:
+    state = json.loads(storage.read(run.state)) if storage.exists(run.state) else {}
+    status = state.get("status", "running")
+    if is_run_committed(storage, run):
+        status = "committed"
+    elif status == "running" and not current_owner(storage, run).is_alive():
+        status = "abandoned"
+    models = json.loads(storage.read(run.comparison))["models"] if storage.exists(run.comparison) else []
+    return RunLine(
+        run_num=run.run_num,
+        status=status,
+        updated=state.get("updated", ""),
+        best_model=models[0]["model_name"] if models else "",
+        macro_f1=models[0]["macro_f1"]["value"] if models else None,
+        location=storage.locate(run.root),
+    )
+
+
+def _show_model(storage: Storage, run: RunTree, model_name: str) -> dict[str, Any]:
+    if not is_committed(storage, run.model(model_name)):
+        return {"is_published": False}
+    model = open_unit(storage, run.model(model_name))
+    shown: dict[str, Any] = {"is_published": True, "path": storage.locate(model.key)}
+    shown |= {name.removesuffix(".json"): json.loads(model.read(name)) for name in ("metrics.json", "signature.json")}
+    if is_committed(storage, run.inference(model_name)):
+        inference = open_unit(storage, run.inference(model_name))
+        shown |= {
+            name.removesuffix(".json"): json.loads(inference.read(name)) for name in ("statistics.json", "timing.json")
+        }
+    return shown

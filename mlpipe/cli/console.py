@@ -1,0 +1,186 @@
+"""What the user sees: progress on stderr, results on stdout, plain lines where either is not a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+from rich.table import Table
+
+from mlpipe.backends import JobState, JobStatus
+from mlpipe.catalog import RunLine
+from mlpipe.experiment import TrainedRun
+from mlpipe.specs import JobSpec
+from mlpipe.steps.outcomes import RunSummary, Snapshot
+from mlpipe.steps.verify import Verification
+from mlpipe.steps.workplace import StepListener
+
+PROGRESS = "progress: "
+PLAIN_PROGRESS_SECONDS = 10.0
+PIPE_WIDTH = 160
+"""Columns of a table that is not printed on a terminal: nothing is cut off there."""
+
+
+class ConsoleListener(StepListener):
+    """Job lines on stderr; a job's progress is one line in place on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, status: Status | None) -> None:
+        self._console = console
+        self._status = status
+        self._last_progress = 0.0
+
+    def note(self, text: str) -> None:
+        """Print what a step decided."""
+        self._print(text)
+
+    def started(self, spec: JobSpec, log: str) -> None:
+        """Say that a job was started, and where its log is."""
+        self._print(f"{spec.name}: started, log: {log}")
+        self._show(f"{spec.name}: starting")
+
+    def line(self, spec: JobSpec, text: str) -> None:
+        """Print a line of a job's log, or show its progress."""
+        if not text.startswith(PROGRESS):
+            self._print(f"{spec.name}: {text}")
+            return
+        progress = f"{spec.name}: {text.removeprefix(PROGRESS)}"
+        self._show(progress)
+        now = time.monotonic()
+        if self._status is None and now - self._last_progress >= PLAIN_PROGRESS_SECONDS:
+            self._last_progress = now
+            self._print(progress)
+
+    def ended(self, spec: JobSpec, status: JobStatus, seconds: float) -> None:
+        """Say how a job ended."""
+        how = "done" if status.state is JobState.COMPLETED else status.state.lower()
+        self._print(f"{spec.name}: {how} after {seconds:.1f} s")
+        self._show("")
+
+    def _print(self, text: str) -> None:
+        self._console.print(escape(text), highlight=False, soft_wrap=True)
+
+    def _show(self, text: str) -> None:
+        if self._status is not None:
+            self._status.update(escape(text))
+
+
+@contextlib.contextmanager
+def console_listener() -> Iterator[ConsoleListener]:
+    """The listener for this process's stderr."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield ConsoleListener(console, None)
+        return
+    with console.status("") as status:
+        yield ConsoleListener(console, status)
+
+
+def print_summary(summary: RunSummary) -> None:
+    """Print the table of a run's models, what failed, and the path of the run."""
+    console = _stdout()
+    if summary.comparison["models"]:
+        console.print(_model_table(summary.comparison["models"], summary.timings))
+    for outcome in summary.failed:
+        console.print(f"{outcome.model_name}: failed", highlight=False)
+    state = "committed" if summary.is_committed else "not committed"
+    console.print(f"run {summary.run.run_num} ({state}): {summary.location}", highlight=False, soft_wrap=True)
+
+
+def print_snapshot(snapshot: Snapshot) -> None:
+    """Print a snapshot's address, its size, and where it lies."""
+    card = json.loads(snapshot.unit.read("data_card.json"))
+    how = "reused" if snapshot.is_reused else "new"
+    console = _stdout()
+    rows = card["rows"]
+    shown = ", ".join(f"{count} {split}" for split, count in rows.items()) if isinstance(rows, dict) else rows
+    console.print(f"snapshot {snapshot.address} ({how}): {shown} rows, {len(card['labels'])} labels", highlight=False)
+    console.print(snapshot.unit.storage.locate(snapshot.unit.key), highlight=False, soft_wrap=True)
+
+
+def print_trained(trained: TrainedRun) -> None:
+    """Print which models a run has, and how to go on."""
+    console = _stdout()
+    console.print(
+        f"run {trained.run_num}: {', '.join(trained.model_names)} trained: {trained.location}", soft_wrap=True
+    )
+    console.print(f"`mlpipe infer --run-num {trained.run_num}` opens the test set", highlight=False)
+
+
+def print_inferred(inferred: RunSummary | Verification) -> None:
+    """Print the table of a completed run, or that a committed one was verified."""
+    if isinstance(inferred, RunSummary):
+        print_summary(inferred)
+        return
+    models, files = ", ".join(inferred.model_names), " and ".join(inferred.files)
+    _stdout().print(
+        f"run {inferred.run_num} verified: {files} of {models} were computed again and equal what was published",
+        soft_wrap=True,
+    )
+
+
+def print_runs(lines: Sequence[RunLine], *, as_json: bool) -> None:
+    """Print the list of runs."""
+    if as_json:
+        _print_json([asdict(line) for line in lines])
+        return
+    table = Table("run", "status", "best model", "macro F1", "updated", "path")
+    for line in lines:
+        f1 = "" if line.macro_f1 is None else f"{line.macro_f1:.3f}"
+        table.add_row(str(line.run_num), line.status, line.best_model, f1, line.updated, line.location)
+    _stdout().print(table if lines else "no runs yet; `mlpipe run` makes one")
+
+
+def print_run(record: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print one run."""
+    if as_json:
+        _print_json(record)
+        return
+    console = _stdout()
+    console.print(f"run {record['run_num']}: {record['status']}, {record['updated']}", highlight=False)
+    console.print(f"path: {record['location']}", highlight=False, soft_wrap=True)
+    console.print(f"snapshot: {record['snapshot']}", highlight=False)
+    models = record.get("comparison", {}).get("models", [])
+    if models:
+        timings = {name: shown["timing"] for name, shown in record["models"].items() if "timing" in shown}
+        console.print(_model_table(models, timings))
+    for outcome in record.get("comparison", {}).get("failed", []):
+        console.print(f"{outcome['model_name']}: failed: {outcome['error']}", highlight=False, soft_wrap=True)
+    for name, shown in record["models"].items():
+        where = shown["path"] if shown["is_published"] else "not published"
+        console.print(f"{name}: {where}", highlight=False, soft_wrap=True)
+
+
+def _model_table(models: Sequence[Mapping[str, Any]], timings: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = Table("model", "accuracy (95 %)", "macro F1 (95 %)", "samples/s", "p99 latency, ms", "parity")
+    for entry in models:
+        timing, parity = timings[entry["model_name"]], entry["parity"]
+        table.add_row(
+            entry["model_name"],
+            _interval(entry["accuracy"]),
+            _interval(entry["macro_f1"]),
+            f"{timing['samples_per_second']:.0f}",
+            f"{timing['latency_p99_ms']:.1f}",
+            f"equal, {parity['max_difference']:.0e}" if parity["is_equal"] else "restricted",
+        )
+    return table
+
+
+def _interval(estimate: Mapping[str, float]) -> str:
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+
+
+def _stdout() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+
+
+def _print_json(document: object) -> None:
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,40 @@
+"""Where a job finds its inputs and leaves its results: SageMaker's container contract, as paths.
+
+Sources: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html and
+https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html. `SAGEMAKER_BASE_DIR` moves the
+whole layout away from /opt/ml; backends write it, jobs read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlpipe.specs import JobKind
+
+BASE_DIR_VARIABLE = "SAGEMAKER_BASE_DIR"
+DEFAULT_BASE_DIR = "/opt/ml"
+
+JOB_CHANNEL = "job"
+"""The channel that carries what mlpipe adds: settings.resolved.json, user_functions/, and job.json."""
+
+PARENT_VARIABLE = "MLPIPE_PARENT_FD"
+"""The descriptor of a pipe whose other end closes when the process that started the job is gone."""
+
+
+@dataclass(frozen=True)
+class ContractFolders:
+    """The folders of one job below `base`: its channels, what it produces, and the file that says why it failed."""
+
+    base: Path
+    inputs: Path
+    output: Path
+    failure: Path
+
+    @classmethod
+    def of(cls, kind: JobKind, base: Path) -> ContractFolders:
+        """The folders of a training job, or of a processing job, whose one output is called `result`."""
+        if kind is JobKind.TRAINING:
+            return cls(base, base / "input" / "data", base / "model", base / "output" / "failure")
+        processing = base / "processing"
+        return cls(base, processing / "input", processing / "output" / "result", base / "output" / "message")

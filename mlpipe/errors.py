@@ -1,0 +1,108 @@
+"""Every error that mlpipe raises on purpose, each with the exit code of the command that it ends.
+
+    MlpipeError                 1   the run failed
+    ├── UsageError              2   a command was asked for something that is not there
+    │   └── SettingsError       2   settings.ini, --set or an environment variable is wrong
+    ├── UserFunctionError       3   one of the five user functions failed, hung or returned nonsense
+    │   └── DataError           3   the rows that reconcile() yields cannot be used
+    ├── StorageError            4   a folder or bucket could not be read or written
+    │   └── IntegrityError      4   a committed file is not what its manifest vouches for
+    ├── JobError                1   a job ended without doing its work
+    ├── ExportError             1   no TorchScript export of a model equals the model
+    ├── PlanError               1   Tasks that do not fit together
+    ├── PartialFailure          5   some models are done, some are not
+    └── Interrupted           130   stopped by the user
+
+An error carries what happened (`message`) and what to do about it (`hint`). Errors of other libraries are wrapped, so
+that a user never meets the traceback of one without asking for it (`--debug`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+class MlpipeError(Exception):
+    """Base of all errors that mlpipe raises on purpose: a message, and a hint that says what to do."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class UsageError(MlpipeError):
+    """A command was asked for something that does not exist or makes no sense."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """The settings cannot be used; the message lists every problem with its file, line, section and key."""
+
+
+class UserFunctionError(MlpipeError):
+    """A user function failed: the message names the function, its file and line, and what it was given."""
+
+    exit_code = 3
+
+
+class DataError(UserFunctionError):
+    """The rows or encodings that user functions delivered cannot be used; the message names row and column."""
+
+
+class StorageError(MlpipeError):
+    """A file or folder of the storage could not be read or written."""
+
+    exit_code = 4
+
+
+class IntegrityError(StorageError):
+    """A committed file is missing or differs from what its manifest vouches for."""
+
+
+class JobError(MlpipeError):
+    """A job ended without its result; the message names the job and its log."""
+
+
+class ExportError(MlpipeError):
+    """No exported form of a model reproduces the model; the message says where they differ and by how much."""
+
+
+class PlanError(MlpipeError):
+    """Tasks whose declared keys do not fit together, or a Task that broke its own declaration."""
+
+
+class PartialFailure(MlpipeError):
+    """Some models of a run are published and some failed; the message names the failed ones."""
+
+    exit_code = 5
+
+
+class Interrupted(MlpipeError):
+    """The user stopped the command; the hint says how to go on."""
+
+    exit_code = 130
+
+
+def error_classes() -> dict[str, type[MlpipeError]]:
+    """Every error class by its name: how a job's failure file is turned back into the error that wrote it."""
+
+    def walk(cls: type[MlpipeError]) -> Iterator[type[MlpipeError]]:
+        yield cls
+        for sub in cls.__subclasses__():
+            yield from walk(sub)
+
+    return {cls.__name__: cls for cls in walk(MlpipeError)}
+
+
+class JobStopped(BaseException):
+    """Raised in a job's main thread by SIGTERM: the platform or the time limit ends the job.
+
+    Not an `Exception`, so that user code which catches everything it meets does not swallow it.
+    """

@@ -1,0 +1,1 @@
+"""How good predictions are, with intervals: numpy only, so that both planes can ask."""

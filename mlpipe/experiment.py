@@ -1,0 +1,163 @@
+"""The composition root: from settings to Tasks to results. Every command calls one function of this file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlpipe.backends import LocalBackend
+from mlpipe.catalog import find_run, newest_committed_run, prepared_of, settings_of
+from mlpipe.errors import Interrupted, MlpipeError
+from mlpipe.runs import ExperimentTree, RunTree
+from mlpipe.settings import Settings
+from mlpipe.steps.claim import ClaimRun
+from mlpipe.steps.infer import InferModels
+from mlpipe.steps.keys import PREPARED, RECONCILED, RUN, SUMMARY, trained
+from mlpipe.steps.outcomes import RunSummary, Snapshot
+from mlpipe.steps.prepare import Prepare
+from mlpipe.steps.reconcile import Reconcile
+from mlpipe.steps.report import Report
+from mlpipe.steps.state import write_state
+from mlpipe.steps.train import TrainModel
+from mlpipe.steps.verify import Verification, verify_run
+from mlpipe.steps.workplace import StepListener, Workplace
+from mlpipe.storage import LocalStorage, Storage
+from mlpipe.storage.claims import is_run_committed, own_run
+from mlpipe.storage.units import is_committed
+from mlpipe.user_functions import read_user_source
+from mlpipe.workflow import Pipeline, Task, execute_task_plan, get_task_plan
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What `train` leaves: a run whose models are published and whose test set is still unopened."""
+
+    run_num: int
+    location: str
+    model_names: tuple[str, ...]
+
+
+def storage_of(settings: Settings) -> Storage:
+    """The storage that the settings name."""
+    return LocalStorage(settings.path(settings.experiment.storage))
+
+
+def tree_of(settings: Settings) -> ExperimentTree:
+    """The paths of the experiment that the settings name."""
+    return ExperimentTree(settings.experiment.experiment_name)
+
+
+def reconcile(settings: Settings, listener: StepListener, *, force: bool = False) -> Snapshot:
+    """Collect the labelled rows; with `force` even where nothing has changed."""
+    place = _workplace(settings, listener)
+    return _execute(place, [Reconcile(place, force=force)])[RECONCILED]
+
+
+def prepare(settings: Settings, listener: StepListener) -> Snapshot:
+    """Split and encode the rows, after collecting them where that is needed."""
+    place = _workplace(settings, listener)
+    return _execute(place, [Reconcile(place), Prepare(place)])[PREPARED]
+
+
+def train(settings: Settings, listener: StepListener, *, new: bool = False) -> TrainedRun:
+    """Train and export every model, without opening the test set.
+
+    Raises the error of the models that failed, after all others were trained.
+    """
+    place = _workplace(settings, listener)
+    names = settings.experiment.model_names
+    pipeline = _execute(place, [*_until_trained(place, new=new)])
+    claim = pipeline[RUN]
+    failed = tuple(pipeline[trained(name)] for name in names if not pipeline[trained(name)].is_published)
+    published = tuple(name for name in names if pipeline[trained(name)].is_published)
+    write_state(place.storage, claim, "trained" if not failed else "partial")
+    location = place.storage.locate(claim.run.root)
+    summary = RunSummary(claim.run, location, False, {"models": published}, {}, failed)
+    if error := summary.failure():
+        raise error
+    return TrainedRun(claim.run.run_num, location, published)
+
+
+def run(settings: Settings, listener: StepListener, *, new: bool = False) -> RunSummary:
+    """Everything: reconcile, prepare, train, infer, report. `new` claims a new number even where a run could be
+    resumed.
+
+    Models that failed are named in the summary (`RunSummary.failure`); anything else that goes wrong is raised.
+    """
+    place = _workplace(settings, listener)
+    tasks = [*_until_trained(place, new=new), InferModels(place, settings.experiment.model_names), Report(place)]
+    return _execute(place, tasks)[SUMMARY]
+
+
+def infer(settings: Settings, listener: StepListener, run_num: int | None) -> RunSummary | Verification:
+    """Run a run's models on its test set, with the run's own settings and functions.
+
+    An uncommitted run is completed by this; a committed one is computed again and verified. Without `run_num` the
+    newest committed run is taken.
+    """
+    storage, tree = storage_of(settings), tree_of(settings)
+    found = newest_committed_run(storage, tree) if run_num is None else find_run(storage, tree, run_num)
+    place = _workplace_of_run(settings, listener, storage, found)
+    prepared = prepared_of(storage, tree, found)
+    names = place.settings.experiment.model_names
+    if is_run_committed(storage, found):
+        with _interruptible(f"`mlpipe infer {settings.source.name} --run-num {found.run_num}` starts it again"):
+            return verify_run(place, found, prepared, names)
+    published = [name for name in names if is_committed(storage, found.model(name))]
+    if len(published) < len(names):
+        missing = ", ".join(name for name in names if name not in published)
+        raise MlpipeError(
+            f"run {found.run_num} is not trained: {missing} has no exported model",
+            hint=f"`mlpipe run {settings.source.name}` with the run's settings and functions resumes it",
+        )
+    claim = own_run(storage, found)
+    snapshot = Snapshot(prepared, prepared.key.rpartition("/")[2], True, "it belongs to the run")
+    pipeline = Pipeline({PREPARED: snapshot, RUN: claim})
+    tasks = [*(TrainModel(place, name) for name in names), InferModels(place, names), Report(place)]
+    write_state(storage, claim, "running")
+    return _execute(place, tasks, pipeline)[SUMMARY]
+
+
+def _until_trained(place: Workplace, *, new: bool) -> Iterator[Task]:
+    yield Reconcile(place)
+    yield Prepare(place)
+    yield ClaimRun(place, new=new)
+    yield from (TrainModel(place, name) for name in place.settings.experiment.model_names)
+
+
+def _workplace(settings: Settings, listener: StepListener) -> Workplace:
+    """Check what can be checked before any job starts, and put the parts together."""
+    storage = storage_of(settings)
+    source = read_user_source(settings.path(settings.experiment.user_functions))
+    return Workplace(settings, source, storage, LocalBackend(storage, settings.root), listener)
+
+
+def _workplace_of_run(settings: Settings, listener: StepListener, storage: Storage, run: RunTree) -> Workplace:
+    """The workplace of an existing run: its own resolved settings and its own copy of the user's code."""
+    own = settings_of(storage, run)
+    package = Path(own.experiment.user_functions).name
+    source = read_user_source(storage.workspace(run.user_functions) / package)
+    return Workplace(own, source, storage, LocalBackend(storage, settings.root), listener)
+
+
+def _execute(place: Workplace, tasks: Sequence[Task], pipeline: Pipeline | None = None) -> Pipeline:
+    """Run the tasks; whatever ends them early is written to the state of the run that they claimed, if they did."""
+    pipeline = pipeline or Pipeline()
+    with _interruptible("the same command continues where it was stopped"):
+        try:
+            return execute_task_plan(get_task_plan(tasks), pipeline)
+        except BaseException as error:
+            if RUN in pipeline:
+                status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                write_state(place.storage, pipeline[RUN], status, str(error))
+            raise
+
+
+@contextlib.contextmanager
+def _interruptible(hint: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted; every job was ended", hint=hint) from error

@@ -1,0 +1,89 @@
+"""The entrypoint of every job: `python -m mlpipe.jobs train` or `python -m mlpipe.jobs <step>`.
+
+Runs one step, writes the manifest over what it produced, and leaves an error where the platform looks for it, the
+class and message first: 1,024 characters of the failure file reach SageMaker's FailureReason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from types import FrameType
+
+from mlpipe.contract import PARENT_VARIABLE, ContractFolders
+from mlpipe.errors import JobError, JobStopped, MlpipeError
+from mlpipe.jobs.environment import job_folders, read_context, sagemaker_variables
+from mlpipe.manifest import write_manifest
+
+STEPS = {
+    "reconcile": "mlpipe.jobs.reconcile",
+    "prepare": "mlpipe.jobs.prepare",
+    "train": "mlpipe.jobs.train",
+    "infer": "mlpipe.jobs.infer",
+}
+
+logger = logging.getLogger(__name__)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the step that `arguments` name; returns the exit code of its error, or 0."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+    signal.signal(signal.SIGTERM, _stop)
+    _end_with_parent()
+    folders = job_folders(arguments, os.environ)
+    try:
+        _run(folders)
+    except JobStopped:
+        return _report(JobError("the job was stopped before it had done its work"), folders)
+    except MlpipeError as error:
+        return _report(error, folders)
+    except Exception as error:
+        return _report(JobError(f"{type(error).__name__}: {error}"), folders, cause=error)
+    return 0
+
+
+def _run(folders: ContractFolders) -> None:
+    context = read_context(folders)
+    if context.step not in STEPS:
+        raise JobError(f"unknown step {context.step!r}; expected one of {', '.join(STEPS)}")
+    os.environ.update(sagemaker_variables(folders, context))
+    importlib.import_module(STEPS[context.step]).run(context)
+    write_manifest(context.output)
+
+
+def _report(error: MlpipeError, folders: ContractFolders, cause: BaseException | None = None) -> int:
+    """Log the traceback and write the failure file; returns the exit code."""
+    trace = "".join(traceback.format_exception(cause or error))
+    logger.error("%s", trace)
+    folders.failure.parent.mkdir(parents=True, exist_ok=True)
+    folders.failure.write_text(f"{type(error).__name__}: {error}\n\n{trace}", encoding="utf-8")
+    return error.exit_code
+
+
+def _stop(_signum: int, _frame: FrameType | None) -> None:
+    raise JobStopped
+
+
+def _end_with_parent() -> None:
+    """End this process group when the process that started it is gone, even by kill -9.
+
+    The parent holds the other end of a pipe and never writes to it; its end of file is the parent's end.
+    """
+    descriptor = os.environ.pop(PARENT_VARIABLE, None)
+    if descriptor is None:
+        return
+
+    def watch() -> None:
+        os.read(int(descriptor), 1)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True, name="parent watch").start()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

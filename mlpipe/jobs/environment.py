@@ -1,0 +1,98 @@
+"""What a job finds when it starts, turned into a `JobContext`.
+
+The folders are those of `mlpipe.contract`. The channel `job` carries what mlpipe adds: the resolved settings, the
+user's code, and job.json with the step's arguments and the files that each other channel must hold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mlpipe.contract import BASE_DIR_VARIABLE, DEFAULT_BASE_DIR, JOB_CHANNEL, ContractFolders
+from mlpipe.errors import JobError, StorageError
+from mlpipe.manifest import check_folder
+from mlpipe.settings import Settings
+from mlpipe.specs import FileRecord, JobKind
+from mlpipe.user_functions import UserFunctions
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """Everything that a step's code is given.
+
+    `channels` maps names to folders whose files were checked; `output` is an empty folder for the results; `model_name`
+    is set in training jobs; `arguments` are JSON values that the step's Task chose; `code` holds the user's `package`.
+    """
+
+    step: str
+    settings: Settings
+    code: Path
+    package: str
+    channels: Mapping[str, Path]
+    output: Path
+    model_name: str | None
+    arguments: Mapping[str, Any]
+    threads: int
+
+    @cached_property
+    def functions(self) -> UserFunctions:
+        """The user's functions, imported on first use: a step without them imports none of their libraries."""
+        return UserFunctions.load(self.code, self.package)
+
+
+def job_folders(arguments: list[str], environment: Mapping[str, str]) -> ContractFolders:
+    """The folders of this job: `train` is how the platform calls a training job, anything else is a processing step."""
+    base = Path(environment.get(BASE_DIR_VARIABLE, DEFAULT_BASE_DIR))
+    return ContractFolders.of(JobKind.TRAINING if arguments == ["train"] else JobKind.PROCESSING, base)
+
+
+def read_context(folders: ContractFolders) -> JobContext:
+    """Read the `job` channel and check every other channel against it.
+
+    Raises IntegrityError where a file differs from what was committed.
+    """
+    channel = folders.inputs / JOB_CHANNEL
+    job = _read_json(channel / "job.json")
+    settings = Settings.from_json(_read_json(channel / "settings.resolved.json"))
+    channels = {name: folders.inputs / name for name in job["channels"]}
+    for name, files in job["channels"].items():
+        check_folder(channels[name], {path: FileRecord(**record) for path, record in files.items()}, name)
+    folders.output.mkdir(parents=True, exist_ok=True)
+    return JobContext(
+        step=job["step"],
+        settings=settings,
+        code=channel / "user_functions",
+        package=job["package"],
+        channels=channels,
+        output=folders.output,
+        model_name=job["arguments"].get("model_name"),
+        arguments=job["arguments"],
+        threads=job["threads"],
+    )
+
+
+def sagemaker_variables(folders: ContractFolders, context: JobContext) -> dict[str, str]:
+    """The SM_* variables that user code written for SageMaker looks for; the platform itself sets none of them."""
+    variables = {
+        "SM_MODEL_DIR": str(folders.base / "model"),
+        "SM_OUTPUT_DATA_DIR": str(folders.base / "output" / "data"),
+        "SM_CHANNELS": json.dumps(sorted(context.channels)),
+    }
+    return variables | {f"SM_CHANNEL_{name.upper()}": str(path) for name, path in context.channels.items()}
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise JobError(
+            f"{path} is missing: this is not a job that mlpipe prepared",
+            hint="jobs are started by a backend; `mlpipe run settings.ini` is the command to use",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} cannot be read: {error}") from error

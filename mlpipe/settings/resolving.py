@@ -1,0 +1,132 @@
+"""From what is written to the settings of one experiment: precedence, defaults, and all problems at once."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from mlpipe.settings.checking import Group, by_group, check_headers, group_of, reason_of, sound_entries
+from mlpipe.settings.entries import Entry, Source, environment_entries, option_entries
+from mlpipe.settings.fields import ModelNames, scalar
+from mlpipe.settings.problems import Problems
+from mlpipe.settings.reading import Document, read_document
+from mlpipe.settings.resolved import Settings, hyperparameters_by_model, user_hyperparameters_by_model, user_values
+from mlpipe.settings.schema import Data, Experiment, Hyperparameters, Inference, Local, Section, Training
+
+S = TypeVar("S", bound=Section)
+Groups = Mapping[Group, Sequence[Entry]]
+
+
+def load_settings(path: Path, overrides: Sequence[str] = (), environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read a settings file and resolve it with its overrides.
+
+    `overrides` are the texts of --set options, `section.key=value`, of which a later one wins. They beat the variables
+    MLPIPE_<SECTION>__<KEY> of `environment`, these beat the file, and the file beats the defaults; within each of them
+    the section of a model beats the one for all models. Sections and keys are found in any case; a key of [USER] or
+    [USER_HYPERPARAMETERS] keeps the spelling of the file where it is in the file. References (${KEY}) are resolved
+    within the file, before anything overrides it.
+
+    Raises SettingsError that lists every problem: of the file by line, then of the environment, then of the options.
+    """
+    problems = Problems()
+    document = read_document(path, problems)
+    entries = [
+        *document.entries,
+        *environment_entries(environment, problems),
+        *option_entries(overrides, problems),
+    ]
+    written = by_group(entries, problems)
+    model_names = _model_names(written)
+    check_headers(document.headers, model_names, problems)
+    sound = {group: list(sound_entries(group, each, model_names, problems)) for group, each in written.items()}
+    for section in (Experiment, Data, Training, Inference, Local):
+        _check_section(section, document, written, sound, problems)
+    problems.raise_if_any()
+    return _settings(path.absolute(), sound)
+
+
+def _model_names(written: Groups) -> tuple[str, ...] | None:
+    """MODEL_NAMES, whatever else is wrong; None where it is missing or wrong itself."""
+    values = [entry.value for entry in written.get(("EXPERIMENT", ""), ()) if entry.key.lower() == "model_names"]
+    try:
+        return TypeAdapter(ModelNames).validate_python(values[-1]) if values else None
+    except ValidationError:
+        return None
+
+
+def _check_section(
+    section: type[Section], document: Document, written: Groups, sound: Groups, problems: Problems
+) -> None:
+    """Add a problem for each required key that is not written, and for sound values that contradict each other."""
+    group = (section.__name__.upper(), "")
+    given = {entry.key.lower(): entry for entry in written.get(group, ())}
+    is_sound = len(sound.get(group, ())) == len(written.get(group, ()))
+    try:
+        _section(section, sound)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            if detail["type"] == "missing" and detail["loc"][0] not in given:
+                _add_missing(section, str(detail["loc"][0]), document, problems)
+            elif not detail["loc"] and is_sound:
+                blamed = max(
+                    (given[key] for key in detail["ctx"]["fields"] if key in given), key=lambda each: each.order
+                )
+                problems.add(blamed.order, blamed.problem(reason_of(section, detail)))
+
+
+def _add_missing(section: type[Section], field: str, document: Document, problems: Problems) -> None:
+    name = section.__name__.upper()
+    example = (section.model_fields[field].examples or [""])[0]
+    advice = f"{field.upper()} is missing: write {field.upper()} = {example}"
+    header = next((header for header in document.headers if group_of(header.name) == (name, "")), None)
+    if header:
+        problems.add(header.order, f"{header.place}: {advice}")
+    else:
+        problems.add((Source.FILE, math.inf), f"{document.path}: {advice} in a section [{name}]")
+
+
+def _by_precedence(sound: Groups, section: str, model_name: str = "") -> list[Entry]:
+    """The entries of a section, and of one model's section of that name, the winning one of each key last."""
+    models = (model_name.lower(),) if model_name else ()
+    entries = [entry for model in ("", *models) for entry in sound.get((section, model), ())]
+    return sorted(entries, key=lambda entry: entry.source)
+
+
+def _section(section: type[S], sound: Groups, model_name: str = "") -> S:
+    entries = _by_precedence(sound, section.__name__.upper(), model_name)
+    return section.model_validate({entry.key.lower(): entry.value for entry in entries})
+
+
+def _free_values(sound: Groups, section: str, model_name: str = "") -> dict[str, str]:
+    """The values of a section that takes any key, each by the spelling in which its key came first."""
+    spelling: dict[str, str] = {}
+    values: dict[str, str] = {}
+    for entry in _by_precedence(sound, section, model_name):
+        values[spelling.setdefault(entry.key.lower(), entry.key)] = entry.value or ""
+    return values
+
+
+def _settings(path: Path, sound: Groups) -> Settings:
+    experiment = _section(Experiment, sound)
+    names = experiment.model_names
+    user_hyperparameters = {
+        name: {key: scalar(text) for key, text in _free_values(sound, "USER_HYPERPARAMETERS", name).items()}
+        for name in names
+    }
+    return Settings(
+        root=path.parent,
+        source=path,
+        experiment=experiment,
+        data=_section(Data, sound),
+        training=_section(Training, sound),
+        inference=_section(Inference, sound),
+        local=_section(Local, sound),
+        hyperparameters=hyperparameters_by_model({name: _section(Hyperparameters, sound, name) for name in names}),
+        user_hyperparameters=user_hyperparameters_by_model(user_hyperparameters),
+        user=user_values(_free_values(sound, "USER")),
+    )

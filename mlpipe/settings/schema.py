@@ -1,0 +1,211 @@
+"""The sections of settings.ini and their keys: type, range, default and meaning of each.
+
+Every section with fixed keys is a frozen model; the attribute is the key in lower case. A field's description says what
+the setting means and `fields.expectation` says what it may be: together they are the reference of the settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mlpipe.settings.fields import (
+    AutoOrWholeNumber,
+    FolderPath,
+    Metric,
+    Metrics,
+    ModelNames,
+    Name,
+    Number,
+    OptionalText,
+    Paths,
+    PythonPath,
+    WholeNumber,
+    refused,
+)
+
+
+class Section(BaseModel):
+    """Base of the sections: frozen, unknown keys refused, no number that is not finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+
+class Experiment(Section):
+    """[EXPERIMENT]: what the experiment is called, what it trains and where its results go."""
+
+    experiment_name: Name = Field(
+        description="Name of the experiment: the folder below STORAGE that holds its data and its runs.",
+        examples=["my-experiment"],
+    )
+    model_names: ModelNames = Field(
+        description="The models to train and to compare on the same rows. The user functions are given each name.",
+        examples=["my-model"],
+    )
+    user_functions: PythonPath = Field(
+        default="user_functions",
+        description="Where the five user functions are, relative to the folder of the settings file.",
+    )
+    backend: Literal["local"] = Field(default="local", description="Where jobs run: local is this machine.")
+    storage: FolderPath = Field(
+        default="storage",
+        description="The folder that all experiments are stored in, relative to the folder of the settings file.",
+    )
+    run_num: AutoOrWholeNumber = Field(
+        default=None,
+        ge=1,
+        le=999_999_999,
+        description="Number of the run; auto resumes an unfinished run or takes the next.",
+    )
+    seed: WholeNumber = Field(
+        default=42,
+        ge=1,
+        le=2**31 - 1,
+        description="Seed of every random choice. Not 0: a service that drops falsy values would drop it.",
+    )
+
+
+class Data(Section):
+    """[DATA]: what the rows are and how they are split; given to the data functions and part of every snapshot."""
+
+    validation_fraction: Number = Field(
+        default=0.1, gt=0, le=0.5, description="Share of the rows that chooses the best epoch of each model."
+    )
+    test_fraction: Number = Field(
+        default=0.2,
+        gt=0,
+        le=0.5,
+        description="Share of the rows that stays unseen until the models are measured on it.",
+    )
+    group_key: OptionalText = Field(
+        default=None, description="Column whose equal values stay together in one split (an author, a patient)."
+    )
+    sources: Paths = Field(
+        default=(),
+        description="Files that reconcile() reads, relative to the settings file; a change in one makes a new snapshot.",
+    )
+    text_column: OptionalText = Field(
+        default=None, description="Column that holds the text of a row, for the lengths in the data card."
+    )
+
+    @model_validator(mode="after")
+    def _leaves_training_rows(self) -> Data:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise refused(
+                "VALIDATION_FRACTION and TEST_FRACTION leave no rows to train on",
+                "validation_fraction",
+                "test_fraction",
+            )
+        return self
+
+
+class Training(Section):
+    """[TRAINING]: how every model is trained, apart from its hyperparameters."""
+
+    objective_metric_name: Metric = Field(
+        default="f1",
+        description="The metric on the validation rows that decides which epoch is the best one; one of METRICS.",
+    )
+    metrics: Metrics = Field(
+        default=get_args(Metric),
+        description="What is measured on the validation rows after each epoch; all but accuracy are macro averages.",
+    )
+    max_batch_per_device: WholeNumber = Field(
+        default=32,
+        ge=1,
+        le=100_000,
+        description="Rows that fit in memory at once; a larger BATCH_SIZE is reached by accumulating gradients.",
+    )
+    mixed_precision: Literal["no", "bf16", "fp16"] = Field(
+        default="no", description="Number format of the forward pass in training."
+    )
+    threads: AutoOrWholeNumber = Field(
+        default=None, ge=1, le=1024, description="CPU threads of each job; auto takes all cores of the machine."
+    )
+    early_stopping_patience: WholeNumber = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="Epochs without a better objective after which training ends; 0 never ends early.",
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none",
+        description="Weights of the labels in the loss; balanced weighs each by the inverse of its frequency.",
+    )
+
+    @model_validator(mode="after")
+    def _measures_its_objective(self) -> Training:
+        if self.objective_metric_name not in self.metrics:
+            raise refused(
+                f"OBJECTIVE_METRIC_NAME, which is {self.objective_metric_name}, has to be one of METRICS",
+                "objective_metric_name",
+                "metrics",
+            )
+        return self
+
+
+class Hyperparameters(Section):
+    """[HYPERPARAMETERS] and [HYPERPARAMETERS.<model>]: what one model is trained with."""
+
+    epochs: WholeNumber = Field(default=3, ge=1, le=10_000, description="Passes over the training rows.")
+    batch_size: WholeNumber = Field(
+        default=32, ge=1, le=100_000, description="Rows per optimiser step, over all devices: the effective batch."
+    )
+    learning_rate: Number = Field(default=5e-5, gt=0, le=10, description="Highest learning rate of the schedule.")
+    weight_decay: Number = Field(default=0.01, ge=0, le=10, description="Weight decay of AdamW.")
+    warmup_ratio: Number = Field(
+        default=0.1, ge=0, le=1, description="Share of the optimiser steps over which the learning rate rises from 0."
+    )
+    max_grad_norm: Number = Field(
+        default=1.0, ge=0, description="Norm to which the gradient of a step is clipped; 0 does not clip."
+    )
+
+
+class Inference(Section):
+    """[INFERENCE]: how the exported models are measured on the test rows."""
+
+    token_budget: WholeNumber = Field(
+        default=512,
+        ge=1,
+        le=10_000_000,
+        description="Most padded tokens in a batch: a matter of speed and memory.",
+    )
+    bootstrap_resamples: WholeNumber = Field(
+        default=10_000, ge=100, le=1_000_000, description="Resamples of the test rows behind each confidence interval."
+    )
+
+
+class Local(Section):
+    """[LOCAL]: limits of the jobs that run on this machine."""
+
+    max_runtime: WholeNumber = Field(
+        default=86_400, ge=1, le=31_536_000, description="Seconds after which a job is ended as failed."
+    )
+
+
+SECTION_MODELS: Mapping[str, type[Section]] = {
+    "EXPERIMENT": Experiment,
+    "DATA": Data,
+    "TRAINING": Training,
+    "HYPERPARAMETERS": Hyperparameters,
+    "INFERENCE": Inference,
+    "LOCAL": Local,
+}
+"""The sections with fixed keys."""
+
+PER_MODEL_SECTIONS = ("HYPERPARAMETERS", "USER_HYPERPARAMETERS")
+"""The sections that may be written once more for each model, as [SECTION.<model>]."""
+
+SECTION_NAMES = (
+    "EXPERIMENT",
+    "DATA",
+    "TRAINING",
+    "HYPERPARAMETERS",
+    "USER_HYPERPARAMETERS",
+    "INFERENCE",
+    "LOCAL",
+    "USER",
+)
+"""All sections; USER_HYPERPARAMETERS and USER take any key."""

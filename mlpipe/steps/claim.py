@@ -1,0 +1,41 @@
+"""Between data and training: a run number, new or resumed, and the record of what the run is for."""
+
+from __future__ import annotations
+
+from mlpipe.manifest import digest, to_bytes
+from mlpipe.steps.keys import PREPARED, RUN
+from mlpipe.steps.state import write_state
+from mlpipe.steps.workplace import Workplace
+from mlpipe.storage.claims import claim_run
+from mlpipe.workflow import Pipeline, Task
+
+
+class ClaimRun(Task):
+    """Resumes the newest abandoned run of the same settings, functions and snapshot, or claims a new number."""
+
+    input_keys = (PREPARED,)
+    output_keys = (RUN,)
+
+    def __init__(self, place: Workplace, *, new: bool) -> None:
+        self._place = place
+        self._new = new
+
+    def execute(self, pipeline: Pipeline) -> Pipeline:
+        """Write RUN."""
+        place = self._place
+        fingerprint = {
+            "settings": digest(to_bytes(place.settings.fingerprint_document())),
+            "functions": place.source.sha256,
+            "snapshot": pipeline[PREPARED].address,
+        }
+        wanted = place.settings.experiment.run_num
+        claim = claim_run(place.storage, place.tree, fingerprint, new=self._new, run_num=wanted)
+        write_state(place.storage, claim, "running")
+        run = claim.run
+        place.storage.write(run.settings, place.settings.source.read_bytes())
+        place.storage.write(run.resolved_settings, to_bytes(place.settings.to_json()))
+        for name, path in place.source.files().items():
+            place.storage.write(f"{run.user_functions}/{name}", path.read_bytes())
+        place.listener.note(f"run {run.run_num} is {'resumed' if claim.is_resumed else 'new'}")
+        pipeline[RUN] = claim
+        return pipeline

@@ -1,0 +1,88 @@
+"""The step infer: the only one that opens the test set, for all models of a run at once."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from mlpipe.backends import JobResult
+from mlpipe.manifest import to_bytes
+from mlpipe.runs import RunTree
+from mlpipe.specs import Channel, ModelOutcome
+from mlpipe.steps.keys import INFERRED, PREPARED, RUN, trained
+from mlpipe.steps.ownership import publish
+from mlpipe.steps.state import record_job
+from mlpipe.steps.workplace import Workplace
+from mlpipe.storage.units import Unit, is_committed, open_unit
+from mlpipe.workflow import Pipeline, Task
+
+
+class InferModels(Task):
+    """Runs every published model on the unseen test set, unless its results are published already."""
+
+    def __init__(self, place: Workplace, model_names: Sequence[str]) -> None:
+        self._place = place
+        self._model_names = tuple(model_names)
+        self.input_keys = (PREPARED, RUN, *map(trained, model_names))
+        self.output_keys = (INFERRED,)
+
+    def execute(self, pipeline: Pipeline) -> Pipeline:
+        """Write INFERRED: the outcome of every model, those that failed in training included."""
+        place, claim = self._place, pipeline[RUN]
+        outcomes: dict[str, ModelOutcome] = {name: pipeline[trained(name)] for name in self._model_names}
+        todo = [
+            name
+            for name, outcome in outcomes.items()
+            if outcome.is_published and not is_committed(place.storage, claim.run.inference(name))
+        ]
+        if todo:
+            result = run_inference(place, claim.run, pipeline[PREPARED].unit, todo)
+            for outcome in inference_outcomes(place, result):
+                outcomes[outcome.model_name] = outcome
+                if outcome.is_published:
+                    publish(
+                        place.storage,
+                        claim,
+                        f"{result.output}/{outcome.model_name}",
+                        claim.run.inference(outcome.model_name),
+                    )
+                else:
+                    place.listener.note(f"infer {outcome.model_name}: failed: {outcome.error}")
+            record_job(place.storage, claim, result)
+        pipeline[INFERRED] = outcomes
+        return pipeline
+
+
+def run_inference(place: Workplace, run: RunTree, prepared: Unit, model_names: Sequence[str]) -> JobResult:
+    """Run one infer job for models of a run; the opening of the test set is recorded before it happens."""
+    opened: dict[str, Any] = {
+        "opened": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run_num": run.run_num,
+        "models": list(model_names),
+        "snapshot": prepared.key,
+    }
+    use_id = f"{opened['opened'].replace(':', '')}-{uuid.uuid4().hex[:8]}"
+    place.storage.create(place.tree.test_use(use_id), to_bytes(opened))
+    channels = [
+        prepared.channel("test", "test"),
+        prepared.channel("encoding", "encoding"),
+        _models_channel(place, run, model_names),
+    ]
+    return place.run_job("infer", channels, place=run, arguments={"model_names": list(model_names)})
+
+
+def inference_outcomes(place: Workplace, result: JobResult) -> list[ModelOutcome]:
+    """What became of each model in an infer job."""
+    return [ModelOutcome(**entry) for entry in json.loads(place.storage.read(f"{result.output}/outcomes.json"))]
+
+
+def _models_channel(place: Workplace, run: RunTree, model_names: Sequence[str]) -> Channel:
+    files = {
+        f"{name}/{path}": record
+        for name in model_names
+        for path, record in open_unit(place.storage, run.model(name)).files.items()
+    }
+    return Channel("models", run.models, files)

@@ -1,0 +1,122 @@
+"""The step report: the models of a run side by side, the record of what ran, and the commit of the run. No job."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from mlpipe import __version__
+from mlpipe.manifest import MANIFEST, SUCCESS, digest, to_bytes
+from mlpipe.specs import FileRecord, ModelOutcome
+from mlpipe.steps.keys import INFERRED, PREPARED, RUN, SUMMARY
+from mlpipe.steps.outcomes import RunSummary
+from mlpipe.steps.ownership import require_owner
+from mlpipe.steps.state import read_state, write_state
+from mlpipe.steps.workplace import Workplace
+from mlpipe.storage.claims import Claim
+from mlpipe.storage.units import Unit, is_committed, open_unit
+from mlpipe.workflow import Pipeline, Task
+
+RECORDED_PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "pyarrow", "safetensors")
+
+
+class Report(Task):
+    """Writes comparison.json and run.json, and commits the run when no model failed."""
+
+    input_keys = (PREPARED, RUN, INFERRED)
+    output_keys = (SUMMARY,)
+
+    def __init__(self, place: Workplace) -> None:
+        self._place = place
+
+    def execute(self, pipeline: Pipeline) -> Pipeline:
+        """Write SUMMARY."""
+        place, claim, outcomes = self._place, pipeline[RUN], pipeline[INFERRED]
+        failed = tuple(outcome for outcome in outcomes.values() if not outcome.is_published)
+        published = [name for name, outcome in outcomes.items() if outcome.is_published]
+        if not is_committed(place.storage, claim.run.root):
+            comparison = _comparison(place, claim, pipeline[PREPARED].unit, published, failed)
+            require_owner(place.storage, claim)
+            place.storage.write(claim.run.comparison, to_bytes(comparison))
+            if failed:
+                reasons = "; ".join(f"{outcome.model_name}: {outcome.error}" for outcome in failed)
+                write_state(place.storage, claim, "partial" if published else "failed", reasons)
+            else:
+                _commit_run(place, claim, pipeline[PREPARED].unit, published)
+        pipeline[SUMMARY] = summary_of(place, claim, failed)
+        return pipeline
+
+
+def summary_of(place: Workplace, claim: Claim, failed: Sequence[ModelOutcome] = ()) -> RunSummary:
+    """A run's comparison and timings, read back from the tree."""
+    storage, run = place.storage, claim.run
+    comparison = json.loads(storage.read(run.comparison))
+    timings = {
+        entry["model_name"]: json.loads(open_unit(storage, run.inference(entry["model_name"])).read("timing.json"))
+        for entry in comparison["models"]
+    }
+    return RunSummary(
+        run, storage.locate(run.root), is_committed(storage, run.root), comparison, timings, tuple(failed)
+    )
+
+
+def _comparison(
+    place: Workplace, claim: Claim, prepared: Unit, published: Sequence[str], failed: Sequence[ModelOutcome]
+) -> dict[str, Any]:
+    """The content of comparison.json: no times in it, so that equal runs have equal bytes."""
+    card = json.loads(prepared.read("data_card.json"))
+    entries = [_model_entry(place, claim, name) for name in published]
+    return {
+        "snapshot": prepared.key.rpartition("/")[2],
+        "test_sha256": card["test_sha256"],
+        "models": sorted(entries, key=lambda entry: (-entry["macro_f1"]["value"], entry["model_name"])),
+        "failed": [asdict(outcome) for outcome in failed],
+    }
+
+
+def _model_entry(place: Workplace, claim: Claim, model_name: str) -> dict[str, Any]:
+    model = open_unit(place.storage, claim.run.model(model_name))
+    statistics = json.loads(open_unit(place.storage, claim.run.inference(model_name)).read("statistics.json"))
+    metrics = json.loads(model.read("metrics.json"))
+    parity = json.loads(model.read("parity.json"))
+    return {
+        "model_name": model_name,
+        "num_rows": statistics["num_rows"],
+        "accuracy": statistics["accuracy"],
+        "macro_f1": statistics["macro_f1"],
+        "weighted_f1": statistics["weighted_f1"],
+        "best_epoch": metrics["best_epoch"],
+        "parity": {"is_equal": parity["is_equal"], "max_difference": parity["max_difference"]},
+    }
+
+
+def _commit_run(place: Workplace, claim: Claim, prepared: Unit, published: Sequence[str]) -> None:
+    storage, run = place.storage, claim.run
+    units = [open_unit(storage, key) for name in published for key in (run.model(name), run.inference(name))]
+    record = {
+        "run_num": run.run_num,
+        "committed": datetime.now(UTC).isoformat(timespec="seconds"),
+        "owner": asdict(claim.owner),
+        "versions": {"mlpipe": __version__, "python": platform.python_version()}
+        | {name: metadata.version(name) for name in RECORDED_PACKAGES},
+        "machine": {"platform": platform.platform(), "threads": place.threads},
+        "functions": place.source.sha256,
+        "snapshot": {"key": prepared.key, "sha256": prepared.sha256},
+        "units": {unit.key.removeprefix(f"{run.root}/"): unit.sha256 for unit in units},
+        "jobs": read_state(storage, run.state).get("jobs", []),
+    }
+    storage.write(run.record, to_bytes(record))
+    write_state(storage, claim, "committed")
+    names = ["settings.ini", "settings.resolved.json", "comparison.json", "run.json"]
+    names += [f"user_functions/{name}" for name in storage.files(run.user_functions)]
+    names += [f"{unit.key.removeprefix(f'{run.root}/')}/{MANIFEST}" for unit in units]
+    contents = {name: storage.read(f"{run.root}/{name}") for name in names}
+    files = {name: asdict(FileRecord(digest(content), len(content))) for name, content in contents.items()}
+    manifest = to_bytes({"files": files})
+    storage.write(f"{run.root}/{MANIFEST}", manifest)
+    storage.write(f"{run.root}/{SUCCESS}", f"{digest(manifest)}\n".encode())

@@ -1,0 +1,92 @@
+"""When a data step need not run again: what it was made from, by name, and the first thing that differs."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from mlpipe.errors import SettingsError
+from mlpipe.manifest import digest, sha256_of, to_bytes
+from mlpipe.settings import Settings
+from mlpipe.steps.outcomes import Snapshot
+from mlpipe.steps.workplace import Workplace
+from mlpipe.storage.units import is_committed, open_unit
+from mlpipe.user_functions import UserSource
+
+DATA_FORMAT = 1
+"""Changes when a new mlpipe would make other snapshots of the same inputs."""
+
+Inputs = dict[str, Any]
+"""What a data step depends on: a name that the user understands, and a value or `sha256:<hex>`."""
+
+
+def data_inputs(settings: Settings, source: UserSource, functions: tuple[str, ...]) -> Inputs:
+    """What every data step depends on: the settings that its functions see, and the functions themselves."""
+    given = settings.for_data_functions().to_json()
+    inputs: Inputs = {"the data format": DATA_FORMAT, "Python": platform.python_version(), "SEED": given["seed"]}
+    inputs |= {f"[DATA] {name.upper()}": value for name, value in given["data"].items()}
+    inputs |= {f"[USER] {name}": value for name, value in given["user"].items()}
+    for name in functions:
+        inputs[f"{name}() or a file that it can reach"] = f"sha256:{source.functions[name].sha256}"
+    return inputs
+
+
+def source_inputs(settings: Settings) -> Inputs:
+    """The hashes of [DATA] SOURCES; a folder stands for all files below it. SettingsError where one is missing."""
+    inputs: Inputs = {}
+    for text in settings.data.sources:
+        path = settings.path(text)
+        if not path.exists():
+            raise SettingsError(f"[DATA] SOURCES: {path} does not exist", hint="correct the path, or remove it")
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        inputs |= {f"the source {file}": f"sha256:{sha256_of(file)}" for file in files}
+    return inputs
+
+
+def find(place: Workplace, step: str, inputs: Inputs, snapshot_key: str) -> Snapshot | str:
+    """The snapshot that these inputs gave before, or the reason why there is none.
+
+    `snapshot_key` is the key of a snapshot, with `{}` in place of its address.
+    """
+    record = place.tree.record(step, address_of(inputs))
+    if place.storage.exists(record):
+        address = json.loads(place.storage.read(record))["snapshot"]
+        key = snapshot_key.format(address)
+        if is_committed(place.storage, key):
+            return Snapshot(open_unit(place.storage, key), address, True, "nothing that it is made from has changed")
+        return f"snapshot {address} is gone"
+    newest = _newest_record(place, step)
+    return _first_difference(newest["inputs"], inputs) if newest else "it was not made before"
+
+
+def remember(place: Workplace, step: str, inputs: Inputs, address: str) -> None:
+    """Record which snapshot these inputs gave."""
+    document = {"made": datetime.now(UTC).isoformat(), "snapshot": address, "inputs": inputs}
+    place.storage.write(place.tree.record(step, address_of(inputs)), to_bytes(document))
+
+
+def address_of(inputs: Inputs) -> str:
+    """The address of what is made from `inputs`: 16 hex digits of a sha256."""
+    return digest(to_bytes(inputs))[:16]
+
+
+def _newest_record(place: Workplace, step: str) -> dict[str, Any] | None:
+    folder = place.tree.records(step)
+    records = [json.loads(place.storage.read(f"{folder}/{name}")) for name in place.storage.files(folder)]
+    return max(records, key=lambda record: str(record["made"]), default=None)
+
+
+def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    plain = json.loads(to_bytes(new))  # as the old ones were read: tuples are lists
+    for name in [*plain, *old]:
+        if name not in old:
+            return f"{name} is new"
+        if name not in plain:
+            return f"{name} is no longer there"
+        if old[name] != plain[name]:
+            is_hash = str(plain[name]).startswith("sha256:")
+            return f"{name} has changed" + ("" if is_hash else f" from {old[name]} to {plain[name]}")
+    return "it was not made before"

@@ -1,0 +1,102 @@
+"""What every step needs: the settings, the user's code, the storage, and a way to get a job done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from mlpipe.backends import Backend, JobListener, JobResult, run_job
+from mlpipe.contract import JOB_CHANNEL
+from mlpipe.manifest import to_bytes
+from mlpipe.runs import ExperimentTree, RunTree
+from mlpipe.settings import Settings
+from mlpipe.specs import Channel, JobKind, JobSpec, Scalar
+from mlpipe.storage import Storage
+from mlpipe.user_functions import UserSource
+
+
+class StepListener(JobListener, Protocol):
+    """A JobListener that is also told what the steps decide."""
+
+    def note(self, text: str) -> None:
+        """A step has something to say: a snapshot is reused, a run is resumed, a model failed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """One experiment as its steps see it."""
+
+    settings: Settings
+    source: UserSource
+    storage: Storage
+    backend: Backend
+    listener: StepListener
+
+    @property
+    def tree(self) -> ExperimentTree:
+        """The paths of the experiment."""
+        return ExperimentTree(self.settings.experiment.experiment_name)
+
+    @property
+    def threads(self) -> int:
+        """Threads per job: as set, or every core of the machine."""
+        return self.settings.training.threads or os.cpu_count() or 1
+
+    def run_job(
+        self,
+        step: str,
+        channels: Sequence[Channel],
+        *,
+        place: ExperimentTree | RunTree,
+        model_name: str = "",
+        arguments: Mapping[str, Any] | None = None,
+        hyperparameters: Mapping[str, Scalar] | None = None,
+    ) -> JobResult:
+        """Run one job of `step` in an attempt of its own below `place`, and return its result.
+
+        A job for one model is a training job. The attempt of a failed job stays, for whoever wants to look into it.
+        """
+        name = f"{step}-{model_name}" if model_name else step
+        attempt = place.attempt(f"{name}-{uuid.uuid4().hex[:12]}")
+        job_channel = self._write_job_channel(
+            f"{attempt}/{JOB_CHANNEL}_channel", step, channels, {**(arguments or {}), "model_name": model_name or None}
+        )
+        spec = JobSpec(
+            name=name,
+            kind=JobKind.TRAINING if model_name else JobKind.PROCESSING,
+            step=step,
+            attempt=attempt,
+            channels=(job_channel, *channels),
+            hyperparameters=hyperparameters or {},
+            threads=self.threads,
+            max_runtime_s=self.settings.local.max_runtime,
+            log=place.log(name),
+        )
+        return run_job(self.backend, spec, self.storage.locate(spec.log), self.listener)
+
+    def _write_job_channel(
+        self, key: str, step: str, channels: Sequence[Channel], arguments: Mapping[str, Any]
+    ) -> Channel:
+        folder = self.storage.workspace(key)
+        for name, path in self.source.files().items():
+            target = folder / "user_functions" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        (folder / "settings.resolved.json").write_bytes(to_bytes(self.settings.to_json()))
+        job = {
+            "step": step,
+            "package": self.source.package,
+            "arguments": arguments,
+            "threads": self.threads,
+            "channels": {
+                channel.name: {name: asdict(record) for name, record in channel.files.items()} for channel in channels
+            },
+        }
+        (folder / "job.json").write_bytes(to_bytes(job))
+        self.storage.store(folder, key)
+        return Channel(JOB_CHANNEL, key)

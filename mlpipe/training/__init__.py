@@ -1,0 +1,1 @@
+"""Fine-tuning of one model and its export, inside a training job."""

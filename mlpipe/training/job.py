@@ -1,0 +1,39 @@
+"""What one training job is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlpipe.settings import Hyperparameters, Settings
+from mlpipe.specs import Encoding
+from mlpipe.user_functions import UserFunctions
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One model to train, and where everything for it lies.
+
+    `train` and `validation` are splits of a prepared snapshot, `encoding_folder` is its encoding/, `output` becomes
+    models/<model_name>/. `threads` is the number of CPU threads to compute with.
+    """
+
+    model_name: str
+    encoding: Encoding
+    train: Path
+    validation: Path
+    encoding_folder: Path
+    output: Path
+    settings: Settings
+    functions: UserFunctions
+    threads: int
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """The hyperparameters of this job's model."""
+        return self.settings.hyperparameters[self.model_name]
+
+    @property
+    def id2label(self) -> dict[int, str]:
+        """The label name of every class index."""
+        return dict(enumerate(self.encoding.labels))

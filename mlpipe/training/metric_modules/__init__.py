@@ -1,0 +1,1 @@
+"""Metrics as local `evaluate` modules, one file each, as its loader expects them."""

@@ -1,0 +1,84 @@
+"""How good a model is on the validation split."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mlpipe.batching import EncodedRows, budget_batches
+from mlpipe.errors import UserFunctionError
+from mlpipe.specs import InputSpec
+from mlpipe.training.classifier import compute_logits, padding_values
+from mlpipe.training.job import TrainingJob
+from mlpipe.training.metrics import ValidationMetrics
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The mean cross entropy over the validation rows, and every metric over the same rows."""
+
+    loss: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The validation rows in the batches that every epoch is judged on."""
+
+    rows: EncodedRows
+    batches: list[NDArray[np.int64]]
+    padding: Mapping[str, int | float]
+    metrics: ValidationMetrics
+    num_labels: int
+    device: torch.device
+    code: Path
+
+    @classmethod
+    def open(
+        cls, job: TrainingJob, rows: EncodedRows, inputs: tuple[InputSpec, ...], device: torch.device
+    ) -> Validation:
+        """Cut the rows into batches of similar length and load the job's metrics."""
+        training = job.settings.training
+        # Small batches suit a CPU's caches; a GPU wants them large.
+        budget = job.settings.inference.token_budget if device.type == "cpu" else sys.maxsize
+        return cls(
+            rows=rows,
+            batches=budget_batches(rows.lengths, budget, training.max_batch_per_device),
+            padding=padding_values(inputs),
+            metrics=ValidationMetrics.load(training.metrics),
+            num_labels=len(job.encoding.labels),
+            device=device,
+            code=job.functions.code,
+        )
+
+    def score(self, model: torch.nn.Module) -> Scores:
+        """Run `model` over every validation row, each once.
+
+        Raises UserFunctionError for logits that are not finite.
+        """
+        logits = self._logits(model)
+        labels = self.rows.labels
+        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
+        return Scores(float(loss), self.metrics.compute(labels, logits.argmax(dim=1).numpy(), self.num_labels))
+
+    def _logits(self, model: torch.nn.Module) -> torch.Tensor:
+        """float32 (rows, labels), each row's logits at the row's own position."""
+        logits = torch.empty(len(self.rows), self.num_labels)
+        model.eval()
+        with torch.no_grad():
+            for rows in self.batches:
+                batch = {key: value.to(self.device) for key, value in self.rows.collate(rows, self.padding).items()}
+                logits[torch.from_numpy(rows)] = compute_logits(model, batch, self.num_labels, self.code).float().cpu()
+        broken = torch.nonzero(~logits.isfinite().all(dim=1))
+        if len(broken):
+            raise UserFunctionError(
+                f"the model from load_model gave logits that are not finite for {len(broken)} validation rows, "
+                f"the first of them has the id {self.rows.ids[int(broken[0])]!r}"
+            )
+        return logits

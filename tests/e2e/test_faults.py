@@ -1,0 +1,184 @@
+"""What goes wrong ends in one clear message and its exit code, and everything that was there before is still there."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from e2e.project import Finished, Project, error_of, hashes
+
+
+def test_one_failed_model_leaves_the_others_and_the_same_command_makes_up_for_it(project: Project):
+    project.edit("settings.ini", "small, large", "small, broken, large")
+    (project.folder / "fail-broken").touch()
+    first = project.mlpipe("run", code=5)
+    assert "run 1: broken failed, the other models are done" in error_of(first)
+    assert "broken: failed" in first.stdout
+    assert re.search(
+        r"load_model\(\) failed at functions.py:\d+: RuntimeError: there is a file fail-broken", first.stderr
+    )
+    assert {entry["model_name"] for entry in json.loads((project.run / "comparison.json").read_text())["models"]} == {
+        "small",
+        "large",
+    }
+    before = hashes(project.run / "models") | hashes(project.run / "inference")
+    (project.folder / "fail-broken").unlink()
+    second = project.mlpipe("run")
+    assert "run 1 is resumed" in second.stderr
+    assert re.findall(r"^(\S+): started", second.stderr, re.MULTILINE) == ["train-broken", "infer"]
+    assert "run 1 (committed)" in second.stdout
+    after = hashes(project.run / "models") | hashes(project.run / "inference")
+    assert before.items() <= after.items()
+
+
+def test_a_model_that_no_export_reproduces_is_refused(project: Project):
+    done = project.mlpipe("run", "--set", "experiment.model_names=branching", code=1)
+    assert "branching" in error_of(done)
+    assert "input_ids" in done.stderr
+    assert not (project.run / "models" / "branching").exists()
+
+
+@pytest.mark.parametrize("function", ["reconcile"])
+def test_a_function_that_hangs_is_ended_and_named(project: Project, function: str):
+    done = project.mlpipe("run", "--set", "local.max_runtime=3", "--set", f"user.hang={function}", code=3)
+    message = error_of(done)
+    assert re.search(rf"{function}\(\) was still running at functions.py:\d+", message)
+    assert "MAX_RUNTIME" in message
+    assert "reconcile.log" in message
+
+
+def test_a_function_that_returns_nothing_is_named(project: Project):
+    message = error_of(project.mlpipe("prepare", "--set", "user.return_nothing=encode", code=3))
+    assert "encode() returned None; a mapping of lists is expected" in message
+    assert "rows 1 to" in message
+
+
+def test_a_function_that_raises_is_named_with_its_line(project: Project):
+    message = error_of(project.mlpipe("run", "--set", "user.csv=nowhere.csv", code=3))
+    assert re.search(r"reconcile\(\) failed at functions.py:\d+: FileNotFoundError: .*nowhere.csv", message)
+
+
+def test_a_missing_function_is_named_before_any_job_starts(project: Project):
+    project.edit("functions.py", "def load_model(", "def load_the_model(")
+    message = error_of(project.mlpipe("run", code=3))
+    assert "functions.py: no function load_model(model_name, id2label, settings) is defined there" in message
+    assert not (project.folder / "storage").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("text,label\n", "no rows"),
+        ("text,label\na b,x\nc d,x\n", "x"),
+        ("text,label\na b,x\nc d,\n", "row 2"),
+        ("text,label,id\na b,x,1\nc d,y,1\n", "row 2"),
+        ("text,title\na b,x\nc d,y\n", "label"),
+    ],
+)
+def test_unusable_data_is_named_by_row_and_column(project: Project, rows: str, expected: str):
+    (project.folder / "texts.csv").write_text(rows)
+    assert expected in error_of(project.mlpipe("reconcile", code=3))
+
+
+def test_a_run_that_does_not_exist_is_named_with_those_that_do(finished: Finished):
+    for command in (("show", "9"), ("infer", "--run-num", "9")):
+        message = error_of(finished[0].mlpipe(*command, code=2))
+        assert "experiment tiny has no run 9" in message
+        assert "its runs are 1" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("models/small/model.pt", ("infer", "--run-num", "1")),
+        ("inference/large/predictions.parquet", ("infer", "--run-num", "1")),
+        ("comparison.json", ("show", "1")),
+        ("models/small/metrics.json", ("show", "1")),
+        ("models/large/manifest.json", ("infer", "--run-num", "1")),
+    ],
+)
+def test_an_altered_file_is_named_and_nothing_else_is_touched(
+    finished_copy: Project, name: str, command: tuple[str, ...]
+):
+    path = finished_copy.run / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    before = hashes(finished_copy.run / "models") | hashes(finished_copy.run / "inference")
+    message = error_of(finished_copy.mlpipe(*command, code=4))
+    assert name.removeprefix("models/") in message
+    assert "has changed since it was committed" in message
+    assert before == hashes(finished_copy.run / "models") | hashes(finished_copy.run / "inference")
+
+
+def test_ctrl_c_ends_the_jobs_and_the_same_command_continues(project: Project):
+    (project.folder / "wait-large").touch()
+    process = project.start("run")
+    log = project.run / "logs" / "train-large.log"
+    project.interrupt_when(process, log.exists)
+    _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert "the same command continues" in stderr
+    assert json.loads((project.run / "state.json").read_text())["status"] == "interrupted"
+    (project.folder / "wait-large").unlink()
+    done = project.mlpipe("run")
+    assert "run 1 is resumed" in done.stderr
+    assert "train small: done before" in done.stderr
+
+
+def test_a_command_that_was_killed_is_continued(project: Project):
+    (project.folder / "wait-large").touch()
+    process = project.start("run")
+    log = project.run / "logs" / "train-large.log"
+    while not log.exists():
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    (project.folder / "wait-large").unlink()
+    assert json.loads(project.mlpipe("runs", "--json").stdout)[0]["status"] == "abandoned"
+    assert "run 1 is resumed" in project.mlpipe("run").stderr
+
+
+SETTINGS_ERRORS = {
+    "empty": ("", ["EXPERIMENT_NAME"]),
+    "misspelt": ("[EXPERIMENT]\nEXPERIMENT_NAME = a\nMODEL_NAMES = m\nSED = 3\n", ["settings.ini:4", "SED", "SEED"]),
+    "bad number": (
+        "[EXPERIMENT]\nEXPERIMENT_NAME = a\nMODEL_NAMES = m\n[HYPERPARAMETERS]\nEPOCHS = many\n",
+        ["settings.ini:5", "EPOCHS", "many"],
+    ),
+    "slash in a name": (
+        "[EXPERIMENT]\nEXPERIMENT_NAME = a\nMODEL_NAMES = org/model\n",
+        ["settings.ini:3", "org/model"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS_ERRORS)
+def test_wrong_settings_are_answered_with_file_line_and_key(project: Project, name: str):
+    text, expected = SETTINGS_ERRORS[name]
+    (project.folder / "settings.ini").write_text(text)
+    message = error_of(project.mlpipe("run", code=2))
+    for part in expected:
+        assert part in message
+    assert not (project.folder / "storage").exists()
+
+
+def test_a_missing_settings_file_is_named(project: Project):
+    assert "nowhere.ini" in error_of(project.mlpipe("run", "nowhere.ini", code=2))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--set", "data.nonsense=1"], ["runs"]])
+def test_help_settings_errors_and_lists_import_nothing_heavy(project: Project, arguments: list[str]):
+    command = [sys.executable, "-X", "importtime", "-m", "mlpipe", *arguments]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
+    imported = set(re.findall(r"\|\s+(\w+)", done.stderr))
+    assert "typer" in imported
+    assert imported.isdisjoint({"torch", "transformers", "datasets", "boto3", "pandas", "matplotlib"})
+
+
+def test_debug_shows_the_traceback(project: Project):
+    done = project.mlpipe("--debug", "run", "nowhere.ini", code=2)
+    assert "Traceback" in done.stderr

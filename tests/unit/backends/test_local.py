@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mlpipe.backends import JobStatus, LocalBackend, run_job
+from mlpipe.backends.local.launcher import RunningJob, SubprocessLauncher
+from mlpipe.errors import DataError, JobError, UserFunctionError
+from mlpipe.specs import Channel, JobKind, JobSpec
+from mlpipe.storage import LocalStorage
+
+
+class ScriptLauncher:
+    """Starts a script in place of `python -m mlpipe.jobs`, in every other respect as the backend asks."""
+
+    def __init__(self, script: str) -> None:
+        self._script = script
+        self._launcher = SubprocessLauncher()
+
+    def launch(self, argv: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> RunningJob:
+        assert argv[1:4] == ["-P", "-m", "mlpipe.jobs"]
+        return self._launcher.launch([sys.executable, "-c", self._script, *argv[4:]], environment, folder, log)
+
+
+class Recorder:
+    """A JobListener that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.statuses: list[JobStatus] = []
+
+    def started(self, spec: JobSpec, log: str) -> None:
+        self.log = log
+
+    def line(self, spec: JobSpec, text: str) -> None:
+        self.lines.append(text)
+
+    def ended(self, spec: JobSpec, status: JobStatus, seconds: float) -> None:
+        self.statuses.append(status)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    storage = LocalStorage(tmp_path / "storage")
+    storage.write("data/train/rows", b"rows")
+    return storage
+
+
+def spec(kind: JobKind = JobKind.TRAINING, max_runtime_s: int = 60) -> JobSpec:
+    return JobSpec(
+        name="train-m",
+        kind=kind,
+        step="train" if kind is JobKind.TRAINING else "infer",
+        attempt="runs/1/attempts/a",
+        channels=(Channel("train", "data/train"),),
+        hyperparameters={"LEARNING_RATE": 1e-5, "EPOCHS": 3, "NOTE": "it's $(id)"},
+        threads=2,
+        max_runtime_s=max_runtime_s,
+        log="runs/1/logs/train-m.log",
+    )
+
+
+def run(storage: LocalStorage, script: str, job: JobSpec | None = None) -> tuple[str, Recorder]:
+    recorder = Recorder()
+    job = job or spec()
+    backend = LocalBackend(storage, Path.cwd(), ScriptLauncher(script))
+    result = run_job(backend, job, storage.locate(job.log), recorder)
+    return result.output, recorder
+
+
+DUMP = """
+import json, os, pathlib, sys
+base = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
+found = {str(p.relative_to(base)): p.read_text() for p in base.rglob("*.json")}
+found["rows"] = (base / sys.argv[2] / "train" / "rows").read_text()
+found["arguments"] = sys.argv[1:2]
+found["threads"] = os.environ["OMP_NUM_THREADS"]
+found["mlpipe variables"] = [name for name in os.environ if name.startswith("MLPIPE_") and name != "MLPIPE_PARENT_FD"]
+(base / sys.argv[3] / "found.json").write_text(json.dumps(found))
+"""
+
+
+def dump(inputs: str, output: str) -> str:
+    return DUMP.replace("sys.argv[2]", repr(inputs)).replace("sys.argv[3]", repr(output))
+
+
+def test_a_training_job_finds_the_platforms_contract(storage: LocalStorage, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLPIPE_EXPERIMENT__SEED", "1")
+    output, _ = run(storage, dump("input/data", "model"))
+    found = json.loads(storage.read(f"{output}/found.json"))
+    assert found["arguments"] == ["train"]
+    assert found["rows"] == "rows"
+    assert found["threads"] == "2"
+    assert found["mlpipe variables"] == []
+    assert json.loads(found["input/config/hyperparameters.json"]) == {
+        "LEARNING_RATE": "1e-05",
+        "EPOCHS": "3",
+        "NOTE": "it's $(id)",
+    }
+    assert list(json.loads(found["input/config/inputdataconfig.json"])) == ["train"]
+    assert json.loads(found["input/config/resourceconfig.json"])["hosts"] == ["algo-1"]
+
+
+def test_a_processing_job_finds_the_platforms_contract(storage: LocalStorage):
+    output, _ = run(storage, dump("processing/input", "processing/output/result"), spec(JobKind.PROCESSING))
+    found = json.loads(storage.read(f"{output}/found.json"))
+    assert found["arguments"] == ["infer"]
+    assert json.loads(found["config/processingjobconfig.json"])["ProcessingJobName"] == "train-m"
+
+
+def test_every_line_reaches_the_listener_and_the_log(storage: LocalStorage):
+    storage.write("runs/1/logs/train-m.log", b"of an earlier attempt\n")
+    _, recorder = run(storage, "print('one'); import sys; print('two', file=sys.stderr); print('umlaut ü')")
+    assert sorted(recorder.lines) == ["one", "two", "umlaut ü"]
+    assert storage.read("runs/1/logs/train-m.log").startswith(b"of an earlier attempt\n")
+
+
+FAIL = """
+import os, pathlib
+failure = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"]) / "output" / "failure"
+failure.parent.mkdir(exist_ok=True)
+failure.write_text(%r)
+raise SystemExit(3)
+"""
+
+
+def test_the_error_that_a_job_reports_is_raised_with_its_class_hint_and_log(storage: LocalStorage):
+    text = "DataError: row 7 has no label\n  give it one\n\nTraceback ..."
+    with pytest.raises(DataError) as caught:
+        run(storage, FAIL % text)
+    assert caught.value.message == "job train-m: row 7 has no label"
+    assert caught.value.hint == f"give it one\n  log: {storage.locate('runs/1/logs/train-m.log')}"
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("raise SystemExit(7)", "exited with code 7"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+    ],
+)
+def test_a_job_that_left_no_reason_is_an_error_that_says_how_it_ended(storage: LocalStorage, script: str, reason: str):
+    with pytest.raises(JobError, match=rf"job train-m: .*{reason}[\s\S]*train-m\.log"):
+        run(storage, script)
+
+
+CHILD = (
+    "import subprocess, sys, time; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); time.sleep(600)"
+)
+
+
+def gone(pid: int) -> bool:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_job_beyond_its_time_limit_is_ended_with_all_that_it_started(storage: LocalStorage):
+    recorder = Recorder()
+    job = spec(max_runtime_s=1)
+    backend = LocalBackend(storage, Path.cwd(), ScriptLauncher(CHILD))
+    with pytest.raises(JobError, match="longer than .* MAX_RUNTIME = 1 seconds"):
+        run_job(backend, job, "log", recorder)
+    assert gone(int(recorder.lines[0]))
+
+
+def test_interrupting_the_wait_ends_the_job_with_all_that_it_started(storage: LocalStorage):
+    class Interrupting(Recorder):
+        def line(self, spec: JobSpec, text: str) -> None:
+            super().line(spec, text)
+            raise KeyboardInterrupt
+
+    recorder = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        run_job(LocalBackend(storage, Path.cwd(), ScriptLauncher(CHILD)), spec(), "log", recorder)
+    assert gone(int(recorder.lines[0]))
+
+
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from mlpipe.backends.local.launcher import SubprocessLauncher
+child = "from mlpipe.jobs.__main__ import _end_with_parent as watch; watch(); " + sys.argv[1]
+SubprocessLauncher().launch([sys.executable, "-c", child], dict(os.environ), Path.cwd(), Path(sys.argv[2]))
+time.sleep(600)
+"""
+
+
+def test_children_die_with_a_parent_that_is_killed(tmp_path: Path):
+    log = tmp_path / "log"
+    parent = psutil.Popen([sys.executable, "-c", PARENT, CHILD, str(log)])
+    while not (log.is_file() and log.read_text().endswith("\n")):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    children = [*parent.children(recursive=True)]
+    assert len(children) == 2
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    assert all(gone(child.pid) for child in children)
+
+
+def test_user_errors_keep_their_class(storage: LocalStorage):
+    with pytest.raises(UserFunctionError, match=r"job train-m: encode\(\) failed at user_functions/encode.py:3"):
+        run(storage, FAIL % "UserFunctionError: encode() failed at user_functions/encode.py:3: KeyError: 'text'")

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pydantic
+import pytest
+
+from mlpipe.settings import Settings
+from mlpipe.settings.schema import SECTION_MODELS, SECTION_NAMES, Data, Experiment, Training
+
+NAME_RULE = "letters, digits, '.', '_' and '-', first a letter or a digit, at most 63 characters, no '..'"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "text", "value"),
+    [
+        ("EXPERIMENT", "EXPERIMENT_NAME", "A-1.b_c", "A-1.b_c"),
+        ("EXPERIMENT", "EXPERIMENT_NAME", "x" * 63, "x" * 63),
+        ("EXPERIMENT", "MODEL_NAMES", "a,\n  b.c", ("a", "b.c")),
+        ("EXPERIMENT", "USER_FUNCTIONS", "../shared code/my_functions.py", "../shared code/my_functions.py"),
+        ("EXPERIMENT", "USER_FUNCTIONS", "/opt/functions/", "/opt/functions/"),
+        ("EXPERIMENT", "STORAGE", "~/my runs", "~/my runs"),
+        ("EXPERIMENT", "RUN_NUM", "Auto", None),
+        ("EXPERIMENT", "RUN_NUM", "7", 7),
+        ("EXPERIMENT", "SEED", "2147483647", 2147483647),
+        ("EXPERIMENT", "SEED", "1", 1),
+        ("DATA", "TEST_FRACTION", "0.5", 0.5),
+        ("DATA", "VALIDATION_FRACTION", "1e-9", 1e-9),
+        ("DATA", "GROUP_KEY", "", None),
+        ("DATA", "GROUP_KEY", "der Autor", "der Autor"),
+        ("DATA", "SOURCES", "", ()),
+        ("DATA", "SOURCES", "a.csv, data/b c.csv", ("a.csv", "data/b c.csv")),
+        ("TRAINING", "METRICS", "recall, f1", ("recall", "f1")),
+        ("TRAINING", "MAX_BATCH_PER_DEVICE", "100000", 100000),
+        ("TRAINING", "MIXED_PRECISION", "bf16", "bf16"),
+        ("TRAINING", "THREADS", "auto", None),
+        ("TRAINING", "THREADS", "1", 1),
+        ("TRAINING", "EARLY_STOPPING_PATIENCE", "0", 0),
+        ("TRAINING", "CLASS_WEIGHTS", "balanced", "balanced"),
+        ("INFERENCE", "TOKEN_BUDGET", "1", 1),
+        ("INFERENCE", "BOOTSTRAP_RESAMPLES", "100", 100),
+        ("LOCAL", "MAX_RUNTIME", "60", 60),
+    ],
+)
+def test_values_that_a_key_may_have(
+    load: Callable[..., Settings], section: str, key: str, text: str, value: object
+) -> None:
+    below = "MODEL_NAMES = a" if key != "MODEL_NAMES" else ""
+    name = "EXPERIMENT_NAME = demo" if key != "EXPERIMENT_NAME" else ""
+    settings = load(f"[EXPERIMENT]\n{name}\n{below}\n\n", f"{section}.{key}={text}", above="")
+    assert getattr(getattr(settings, section.lower()), key.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("EPOCHS", "10000", 10000),
+        ("BATCH_SIZE", "1", 1),
+        ("LEARNING_RATE", "10", 10.0),
+        ("LEARNING_RATE", "2e-4", 2e-4),
+        ("WEIGHT_DECAY", "0", 0.0),
+        ("WARMUP_RATIO", "1", 1.0),
+        ("MAX_GRAD_NORM", "0", 0.0),
+    ],
+)
+def test_values_that_a_hyperparameter_may_have(
+    load: Callable[..., Settings], key: str, text: str, value: float
+) -> None:
+    settings = load(f"[HYPERPARAMETERS]\n{key} = {text}\n")
+    found = getattr(settings.hyperparameters["convnet"], key.lower())
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "text", "reason"),
+    [
+        ("EXPERIMENT", "BACKEND", "sagemaker", "expected local"),
+        ("EXPERIMENT", "STORAGE", "s3://bucket/prefix", "expected a folder: this version stores in local folders only"),
+        ("EXPERIMENT", "STORAGE", "", "expected the path of a local folder"),
+        ("EXPERIMENT", "RUN_NUM", "0", "expected auto or a whole number from 1 to 999999999"),
+        ("EXPERIMENT", "SEED", "0", "expected a whole number from 1 to 2147483647"),
+        ("EXPERIMENT", "SEED", "2147483648", "expected a whole number from 1 to 2147483647"),
+        ("EXPERIMENT", "SEED", "9" * 50, "expected a whole number from 1 to 2147483647"),
+        ("DATA", "VALIDATION_FRACTION", "0", "expected a number above 0, at most 0.5"),
+        ("DATA", "TEST_FRACTION", "0.51", "expected a number above 0, at most 0.5"),
+        ("DATA", "TEST_FRACTION", "20%", "expected a number above 0, at most 0.5"),
+        ("DATA", "SOURCES", "a.csv,,b.csv", "an entry of the list is empty: expected values with one comma between two"),
+        ("TRAINING", "OBJECTIVE_METRIC_NAME", "F1", "expected f1, accuracy, precision or recall"),
+        ("TRAINING", "METRICS", "f1, auc", "expected one or more of f1, accuracy, precision, recall"),
+        ("TRAINING", "METRICS", "f1, f1", "f1 is named twice"),
+        ("TRAINING", "METRICS", "", "expected at least one metric"),
+        ("TRAINING", "MAX_BATCH_PER_DEVICE", "0", "expected a whole number from 1 to 100000"),
+        ("TRAINING", "MIXED_PRECISION", "yes", "expected no, bf16 or fp16"),
+        ("TRAINING", "THREADS", "0", "expected auto or a whole number from 1 to 1024"),
+        ("TRAINING", "THREADS", "all", "expected auto or a whole number from 1 to 1024"),
+        ("TRAINING", "EARLY_STOPPING_PATIENCE", "-1", "expected a whole number from 0 to 10000"),
+        ("TRAINING", "CLASS_WEIGHTS", "true", "expected none or balanced"),
+        ("HYPERPARAMETERS", "EPOCHS", "0", "expected a whole number from 1 to 10000"),
+        ("HYPERPARAMETERS", "EPOCHS", "3.0", "expected a whole number from 1 to 10000"),
+        ("HYPERPARAMETERS", "EPOCHS", "1_0", "expected a whole number from 1 to 10000"),
+        ("HYPERPARAMETERS", "EPOCHS", "", "expected a whole number from 1 to 10000"),
+        ("HYPERPARAMETERS", "EPOCHS", "three", "expected a whole number from 1 to 10000"),
+        ("HYPERPARAMETERS", "BATCH_SIZE", "100001", "expected a whole number from 1 to 100000"),
+        ("HYPERPARAMETERS", "LEARNING_RATE", "0", "expected a number above 0, at most 10"),
+        ("HYPERPARAMETERS", "LEARNING_RATE", "nan", "expected a number above 0, at most 10"),
+        ("HYPERPARAMETERS", "LEARNING_RATE", "1e-5 -> 1e-4", "a single value is expected here"),
+        ("HYPERPARAMETERS", "BATCH_SIZE", "16, 32", "a single value is expected here"),
+        ("HYPERPARAMETERS", "WEIGHT_DECAY", "10.1", "expected a number from 0 to 10"),
+        ("HYPERPARAMETERS", "WARMUP_RATIO", "1.1", "expected a number from 0 to 1"),
+        ("HYPERPARAMETERS", "MAX_GRAD_NORM", "inf", "expected a number of at least 0"),
+        ("HYPERPARAMETERS", "MAX_GRAD_NORM", "1e999", "expected a number of at least 0"),
+        ("HYPERPARAMETERS", "MAX_GRAD_NORM", "-0.1", "expected a number of at least 0"),
+        ("USER_HYPERPARAMETERS", "WIDTH", "64, 128", "a single value is expected here"),
+        ("INFERENCE", "TOKEN_BUDGET", "0", "expected a whole number from 1 to 10000000"),
+        ("INFERENCE", "BOOTSTRAP_RESAMPLES", "99", "expected a whole number from 100 to 1000000"),
+        ("LOCAL", "MAX_RUNTIME", "0", "expected a whole number from 1 to 31536000"),
+    ],
+)
+def test_values_that_a_key_may_not_have(
+    problems: Callable[..., list[str]], section: str, key: str, text: str, reason: str
+) -> None:
+    found = problems("", f"{section}.{key}={text}")
+    assert len(found) == 1
+    assert found[0].startswith(f"--set {section}.{key} = {text}: {reason}")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "../a", "a..b", ".a", "-a", "a b", "ä", "x" * 64, "a$", "a:b", "a\\b", "\u202ea"]
+)
+def test_a_name_that_could_leave_its_folder_is_refused(problems: Callable[..., list[str]], name: str) -> None:
+    found = problems("MODEL_NAMES = a\n", f"experiment.experiment_name={name}", above="[EXPERIMENT]\n")
+    assert len(found) == 1
+    assert found[0].endswith(f"is no name: expected {NAME_RULE}")
+
+
+@pytest.mark.parametrize("name", ["a\n", "a\nb", "a\0"])
+def test_a_name_ends_where_its_letters_end(name: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match="is no name"):
+        Experiment(experiment_name=name, model_names=("a",))
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ("", "expected 1 to 100 names"),
+        ("a, b/c", f"b/c is no name: expected {NAME_RULE}"),
+        ("a, ", "an entry of the list is empty: expected values with one comma between two of them"),
+        ("MiniLM, b, minilm", "minilm is named twice (upper and lower case count as the same)"),
+        (",".join(f"m{n}" for n in range(101)), "expected 1 to 100 names"),
+    ],
+)
+def test_model_names_are_distinct_names(problems: Callable[..., list[str]], names: str, reason: str) -> None:
+    found = problems("EXPERIMENT_NAME = demo\n", f"experiment.model_names={names}", above="[EXPERIMENT]\n")
+    assert len(found) == 1
+    assert found[0].endswith(f": {reason}")
+
+
+@pytest.mark.parametrize("path", ["", ".", "..", "/", "my-functions", "2nd.py", "class", "s3://b/functions", "a.b"])
+def test_user_functions_can_be_imported_by_their_name(problems: Callable[..., list[str]], path: str) -> None:
+    assert len(problems(f"USER_FUNCTIONS = {path}\n")) == 1
+
+
+def test_the_objective_is_one_of_the_metrics(problems: Callable[..., list[str]]) -> None:
+    assert problems("[TRAINING]\nMETRICS = accuracy, recall\n") == [
+        "settings.ini:5: [TRAINING] METRICS = accuracy, recall: "
+        "OBJECTIVE_METRIC_NAME, which is f1, has to be one of METRICS"
+    ]
+
+
+def test_a_metric_that_is_overridden_contradicts_nothing(load: Callable[..., Settings]) -> None:
+    content = "[TRAINING]\nMETRICS = accuracy\nOBJECTIVE_METRIC_NAME = accuracy\n"
+    training = load(content, "training.metrics=f1", "training.objective_metric_name=f1").training
+    assert (training.metrics, training.objective_metric_name) == (("f1",), "f1")
+
+
+def test_some_rows_are_left_to_train_on(problems: Callable[..., list[str]]) -> None:
+    assert problems("[DATA]\nTEST_FRACTION = 0.5\nVALIDATION_FRACTION = 0.5\n") == [
+        "settings.ini:6: [DATA] VALIDATION_FRACTION = 0.5: "
+        "VALIDATION_FRACTION and TEST_FRACTION leave no rows to train on"
+    ]
+
+
+def test_sections_cannot_be_changed() -> None:
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        Training().metrics = ()  # type: ignore[misc]
+
+
+def test_every_key_says_what_it_means() -> None:
+    fields = [field for section in SECTION_MODELS.values() for field in section.model_fields.values()]
+    assert all(field.description and field.description.endswith(".") for field in fields)
+
+
+def test_a_key_belongs_to_one_section_only() -> None:
+    keys = [key for section in SECTION_MODELS.values() for key in section.model_fields]
+    assert len(keys) == len(set(keys))
+
+
+def test_sections_are_named_after_their_models() -> None:
+    assert set(SECTION_MODELS) < set(SECTION_NAMES)
+    assert all(section.__name__.upper() == name for name, section in SECTION_MODELS.items())
+
+
+def test_defaults_are_valid() -> None:
+    for section in SECTION_MODELS.values():
+        defaults = {key: f.default for key, f in section.model_fields.items() if not f.is_required()}
+        required = {"experiment_name": "a", "model_names": ("a",)} if section.__name__ == "Experiment" else {}
+        assert section.model_validate(defaults | required) == section.model_validate(required)
+
+
+def test_data_settings_from_python_values_are_checked_too() -> None:
+    with pytest.raises(pydantic.ValidationError, match="leave no rows"):
+        Data(test_fraction=0.5, validation_fraction=0.5)

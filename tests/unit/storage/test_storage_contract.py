@@ -1,0 +1,85 @@
+"""What every storage promises; a new implementation joins `storages`."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from mlpipe.errors import StorageError
+from mlpipe.storage import LocalStorage, Storage
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return LocalStorage(tmp_path / "storage")
+
+
+def test_what_was_written_is_read_back(storage: Storage):
+    storage.write("a/b.json", b"one")
+    storage.write("a/b.json", b"two")
+    assert storage.read("a/b.json") == b"two"
+    assert storage.exists("a/b.json")
+    assert storage.files("a") == {"b.json": 3}
+
+
+def test_a_missing_file_is_a_storage_error_that_names_it(storage: Storage):
+    with pytest.raises(StorageError, match=r"cannot read .*a/b\.json"):
+        storage.read("a/b.json")
+
+
+def test_of_many_racers_exactly_one_creates_a_file(storage: Storage):
+    def create(number: int) -> bool:
+        return storage.create("claim.json", str(number).encode())
+
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(create, range(200)))
+    assert won.count(True) == 1
+    assert storage.read("claim.json") == str(won.index(True)).encode()
+
+
+def test_listing_is_exact_where_one_name_begins_like_another(storage: Storage):
+    storage.write("runs/1/a", b"")
+    storage.write("runs/10/b", b"")
+    assert storage.files("runs/1") == {"a": 0}
+    assert storage.folders("runs") == ["1", "10"]
+    assert storage.files("runs/2") == {}
+    assert storage.folders("runs/2") == []
+
+
+def test_a_workspace_that_was_stored_can_be_fetched(storage: Storage, tmp_path: Path):
+    folder = storage.workspace("attempts/x/model")
+    (folder / "plots").mkdir()
+    (folder / "plots" / "a.png").write_bytes(b"png")
+    storage.store(folder, "attempts/x/model")
+    storage.fetch("attempts/x/model", tmp_path / "job" / "input")
+    assert (tmp_path / "job" / "input" / "plots" / "a.png").read_bytes() == b"png"
+
+
+def test_a_folder_made_elsewhere_is_stored_in_its_place(storage: Storage, tmp_path: Path):
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "deep" / "a").write_bytes(b"a")
+    storage.store(tmp_path / "elsewhere", "models/m")
+    assert storage.files("models/m") == {"deep/a": 1}
+
+
+def test_publishing_moves_everything(storage: Storage):
+    storage.write("attempt/model/a", b"a")
+    storage.write("attempt/model/plots/b", b"bb")
+    storage.publish("attempt/model", "models/m")
+    assert storage.files("attempt/model") == {}
+    assert storage.files("models/m") == {"a": 1, "plots/b": 2}
+
+
+def test_deleting_is_recursive_and_forgiving(storage: Storage):
+    storage.write("a/b/c", b"")
+    storage.delete("a/b")
+    storage.delete("a/b")
+    assert storage.files("a") == {}
+
+
+@pytest.mark.parametrize("key", ["../x", "/abs", "a/../../x", "a//b", ""])
+def test_a_key_that_leaves_the_storage_is_refused(storage: Storage, key: str):
+    with pytest.raises(StorageError, match="is not a path inside"):
+        storage.write(key, b"")

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlpipe.errors import IntegrityError, StorageError
+from mlpipe.manifest import check_folder, write_manifest
+from mlpipe.storage import LocalStorage
+from mlpipe.storage.units import commit, is_committed, open_unit
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path)
+
+
+def make_output(storage: LocalStorage, key: str = "attempt/model", content: bytes = b"weights") -> None:
+    folder = storage.workspace(key)
+    (folder / "plots").mkdir()
+    (folder / "model.pt").write_bytes(content)
+    (folder / "plots" / "a.svg").write_bytes(b"<svg/>")
+    write_manifest(folder)
+
+
+def test_a_committed_unit_reads_back_what_the_job_wrote(storage: LocalStorage):
+    make_output(storage)
+    unit = commit(storage, "attempt/model", "models/m")
+    assert is_committed(storage, "models/m")
+    assert unit.read("model.pt") == b"weights"
+    assert open_unit(storage, "models/m") == unit
+    assert set(unit.channel("plots", "plots").files) == {"a.svg"}
+    assert storage.files("attempt/model") == {}
+
+
+def test_an_uncommitted_unit_is_not_opened(storage: LocalStorage):
+    make_output(storage, "models/m")
+    with pytest.raises(StorageError, match=r"is not complete: it has no _SUCCESS"):
+        open_unit(storage, "models/m")
+
+
+def test_what_a_crash_left_at_the_destination_is_replaced(storage: LocalStorage):
+    storage.write("models/m/half", b"")
+    make_output(storage)
+    assert "half" not in commit(storage, "attempt/model", "models/m").files
+    assert "half" not in storage.files("models/m")
+
+
+def test_a_committed_unit_is_never_replaced(storage: LocalStorage):
+    make_output(storage)
+    first = commit(storage, "attempt/model", "models/m")
+    make_output(storage, "attempt/other", b"other weights")
+    assert commit(storage, "attempt/other", "models/m") == first
+    assert storage.read("models/m/model.pt") == b"weights"
+
+
+@pytest.mark.parametrize("damage", [b"", b"weights and more"])
+def test_an_output_that_is_not_what_its_manifest_says_is_not_published(storage: LocalStorage, damage: bytes):
+    make_output(storage)
+    storage.write("attempt/model/model.pt", damage)
+    with pytest.raises(IntegrityError, match=r"model\.pt is not what the job's manifest says"):
+        commit(storage, "attempt/model", "models/m")
+    assert not is_committed(storage, "models/m")
+
+
+def test_an_altered_file_is_named(storage: LocalStorage):
+    make_output(storage)
+    unit = commit(storage, "attempt/model", "models/m")
+    storage.write("models/m/model.pt", b"WEIGHTS")
+    with pytest.raises(IntegrityError, match=r"models/m/model\.pt has changed since it was committed"):
+        unit.read("model.pt")
+    with pytest.raises(IntegrityError, match=r"m/model\.pt has changed"):
+        check_folder(storage.workspace("models/m"), unit.files, "m")
+
+
+def test_a_removed_file_is_named(storage: LocalStorage):
+    make_output(storage)
+    unit = commit(storage, "attempt/model", "models/m")
+    storage.delete("models/m/model.pt")
+    with pytest.raises(IntegrityError, match=r"model\.pt is missing"):
+        unit.read("model.pt")
+    with pytest.raises(IntegrityError, match=r"m/model\.pt is missing"):
+        check_folder(storage.workspace("models/m"), unit.files, "m")
+
+
+def test_an_altered_manifest_is_named(storage: LocalStorage):
+    make_output(storage)
+    commit(storage, "attempt/model", "models/m")
+    storage.write("models/m/manifest.json", storage.read("models/m/manifest.json").replace(b"7", b"8"))
+    with pytest.raises(IntegrityError, match=r"manifest\.json has changed"):
+        open_unit(storage, "models/m")

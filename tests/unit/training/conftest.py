@@ -1,0 +1,127 @@
+"""Small training jobs over real files: snapshots written with `save_to_disk`, user functions in a folder of their own."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from accelerate.state import AcceleratorState
+from datasets import Dataset, disable_progress_bars
+from mlpipe.settings import load_settings
+from mlpipe.specs import EncodedInput, Encoding, TaskType
+from mlpipe.training.job import TrainingJob
+from mlpipe.user_functions import UserFunctions
+
+VOCABULARY = 20
+LABELS = ("animal", "mineral", "plant")
+
+Rows = Sequence[Mapping[str, Any]]
+MakeJob = Callable[..., TrainingJob]
+
+USER_FUNCTIONS = """
+import torch
+from torch import nn
+
+def reconcile(settings): ...
+def load_processor(model_name, settings): ...
+def encode(examples, processor, model_name, settings): ...
+
+{model}
+
+def load_model(model_name, id2label, settings):
+    return {load_model}
+
+def ordered_input_keys(model_name, settings):
+    return {keys}
+"""
+
+BAG_OF_TOKENS = """
+class Model(nn.Module):
+    def __init__(self, labels):
+        super().__init__()
+        self.embedding = nn.Embedding(20, 16)
+        self.norm = nn.LayerNorm(16)
+        self.dropout = nn.Dropout(0.1)
+        self.output = nn.Linear(16, labels)
+
+    def forward(self, input_ids, attention_mask):
+        mask = attention_mask.unsqueeze(-1).float()
+        mean = (self.embedding(input_ids) * mask).sum(1) / mask.sum(1)
+        return self.output(self.dropout(self.norm(mean)))
+"""
+"""A model that learns the rows of `token_rows`."""
+
+
+def token_rows(count: int, seed: int, *, low: int = 2, high: int = 12) -> list[dict[str, Any]]:
+    """Rows of `low` to `high` tokens, of which most come from the third of the vocabulary that belongs to the label."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        label, length = number % 3, int(generator.integers(low, high + 1))
+        typical = 1 + 6 * label + generator.integers(0, 6, length)
+        tokens = np.where(generator.random(length) < 0.7, typical, generator.integers(1, VOCABULARY, length))
+        row = {"id": f"{seed}-{number}", "label": label, "input_ids": tokens.tolist()}
+        rows.append(row | {"attention_mask": [1] * length})
+    return rows
+
+
+def ragged(rows: Rows, key: str) -> EncodedInput:
+    """What `prepare` would say about a ragged int64 input."""
+    lengths = [len(row[key]) for row in rows]
+    return EncodedInput("int64", True, (), min(lengths), max(lengths))
+
+
+@pytest.fixture(autouse=True)
+def _new_accelerator_state() -> Iterator[None]:
+    """A job is a process of its own, where Accelerate's state begins empty."""
+    disable_progress_bars()
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def make_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeJob:
+    """Write a snapshot, settings and user functions, and return the job that trains on them."""
+    monkeypatch.setattr("sys.path", list(__import__("sys").path))
+
+    def make(
+        model: str = BAG_OF_TOKENS,
+        *,
+        load_model: str = "Model(len(id2label))",
+        keys: str = '["input_ids", "attention_mask"]',
+        settings: str = "",
+        train: Rows | None = None,
+        validation: Rows | None = None,
+        inputs: Mapping[str, EncodedInput] | None = None,
+        name: str = "job",
+    ) -> TrainingJob:
+        folder = tmp_path / name
+        train = token_rows(96, 1) if train is None else train
+        validation = token_rows(30, 2) if validation is None else validation
+        Dataset.from_list(list(train)).save_to_disk(folder / "train")
+        Dataset.from_list(list(validation)).save_to_disk(folder / "validation")
+        every = [*train, *validation]
+        described = inputs or {key: ragged(every, key) for key in ("input_ids", "attention_mask")}
+        (folder / "user_functions.py").write_text(
+            USER_FUNCTIONS.format(model=textwrap.dedent(model), load_model=load_model, keys=keys)
+        )
+        (folder / "settings.ini").write_text(
+            "[EXPERIMENT]\nEXPERIMENT_NAME = test\nMODEL_NAMES = model\n" + textwrap.dedent(settings)
+        )
+        return TrainingJob(
+            model_name="model",
+            encoding=Encoding(TaskType.SINGLE_LABEL, ("model",), LABELS, {"model": described}),
+            train=folder / "train",
+            validation=folder / "validation",
+            encoding_folder=folder / "encoding",
+            output=folder / "output",
+            settings=load_settings(folder / "settings.ini"),
+            functions=UserFunctions.load(folder, "user_functions"),
+            threads=2,
+        )
+
+    return make
