@@ -1,6 +1,6 @@
 """The five functions for a CSV file with the columns `text` and `label`, all in one module.
 
-The model `words` is a small network over words that is trained from nothing. Any other model name in MODEL_NAMES stands
+The model `words` counts words and learns what each speaks for. Any other model name in MODEL_NAMES stands
 for the pretrained model that [USER] PRETRAINED names: a folder, or a model of the hub.
 """
 
@@ -31,7 +31,7 @@ def load_processor(model_name, settings):
 def encode(examples, processor, model_name, settings):
     """Turn a batch of rows into the inputs of the model, without padding."""
     if model_name == "words":
-        return {"input_ids": [[bucket(word) for word in re.findall(r"\w+", text)] for text in examples["text"]]}
+        return {"input_ids": [word_numbers(text) for text in examples["text"]]}
     tokens = processor(examples["text"], truncation=True, max_length=128)
     return {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"]}
 
@@ -39,7 +39,7 @@ def encode(examples, processor, model_name, settings):
 def load_model(model_name, id2label, settings):
     """Return the torch module to train."""
     if model_name == "words":
-        return WordNet(len(id2label))
+        return WordWeights(len(id2label))
     return AutoModelForSequenceClassification.from_pretrained(
         settings.user["PRETRAINED"], num_labels=len(id2label), id2label=id2label
     )
@@ -50,20 +50,22 @@ def ordered_input_keys(model_name, settings):
     return ["input_ids"] if model_name == "words" else ["input_ids", "attention_mask"]
 
 
-def bucket(word: str) -> int:
-    """Give every word a number from 1 to BUCKETS, the same one on every machine; 0 is padding."""
-    return 1 + zlib.crc32(word.lower().encode()) % BUCKETS
+def word_numbers(text: str) -> list[int]:
+    """Give each word a number from 1 to BUCKETS, the same one on every machine; 0 is padding.
+
+    A text without words becomes one number too: no row may be empty.
+    """
+    return [1 + zlib.crc32(word.encode()) % BUCKETS for word in re.findall(r"\w+", text.lower()) or [""]]
 
 
-class WordNet(torch.nn.Module):
-    """The mean of the words' embeddings, and a linear classifier on it."""
+class WordWeights(torch.nn.Module):
+    """Logistic regression: one weight for each word and label."""
 
     def __init__(self, num_labels: int) -> None:
         super().__init__()
-        self.embeddings = torch.nn.Embedding(1 + BUCKETS, 32, padding_idx=0)
-        self.classifier = torch.nn.Linear(32, num_labels)
+        self.weights = torch.nn.Embedding(1 + BUCKETS, num_labels, padding_idx=0)
+        torch.nn.init.zeros_(self.weights.weight)
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Take words, (batch, words), and return the logits, (batch, labels)."""
-        count = (input_ids != 0).sum(dim=1, keepdim=True).clamp(min=1)
-        return self.classifier(self.embeddings(input_ids).sum(dim=1) / count)
+        return self.weights(input_ids).sum(dim=1)

@@ -135,8 +135,10 @@ def _square_beside_bar(
     from matplotlib.textpath import TextPath
 
     line = 1.6 * mpl.rcParams["font.size"] / 72
-    name = 0.1 + max([0.0, *(TextPath((0, 0), text, size=label_size).get_extents().width for text in names)]) / 72
-    before, after = name + 1.2 * line, 0.2 + 1.05 * name * is_named_all_round
+    widths = [TextPath((0, 0), text, size=label_size).get_extents().width for text in names]
+    # A twentieth more, because on the pixels of a PNG letters are set a little wider than they are.
+    name = 0.2 + 1.05 * max(0.0, *widths) / 72
+    before, after = name + 1.2 * line, 0.2 + name * is_named_all_round
     width, height = before + side + after + 5 * line, before + side + after + 1.5 * line
     figure = Figure(figsize=(width, height))
     bar_side = min(0.8 * side, 5.0)

@@ -86,7 +86,6 @@ class _LineParser(configparser.RawConfigParser):
             strict=True,
             inline_comment_prefixes=(";",),
             empty_lines_in_values=False,
-            default_section="\0",
             interpolation=None,
         )
         self._line = 0

@@ -64,19 +64,19 @@ def _check_section(
 ) -> None:
     """Add a problem for each required key that is not written, and for sound values that contradict each other."""
     group = (section.__name__.upper(), "")
-    given = {entry.key.lower(): entry for entry in written.get(group, ())}
-    is_sound = len(sound.get(group, ())) == len(written.get(group, ()))
+    entries = written.get(group, ())
     try:
         _section(section, sound)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            if detail["type"] == "missing" and detail["loc"][0] not in given:
-                _add_missing(section, str(detail["loc"][0]), document, problems)
-            elif not detail["loc"] and is_sound:
-                blamed = max(
-                    (given[key] for key in detail["ctx"]["fields"] if key in given), key=lambda each: each.order
-                )
-                problems.add(blamed.order, blamed.problem(reason_of(section, detail)))
+            if detail["type"] == "missing":
+                field = str(detail["loc"][0])
+                if field not in [entry.key.lower() for entry in entries]:
+                    _add_missing(section, field, document, problems)
+            elif not detail["loc"]:
+                clashing = [entry for entry in entries if entry.key.lower() in detail["ctx"]["fields"]]
+                if all(entry in sound[group] for entry in clashing):
+                    problems.add(clashing[-1].order, clashing[-1].problem(reason_of(section, detail)))
 
 
 def _add_missing(section: type[Section], field: str, document: Document, problems: Problems) -> None:

@@ -84,7 +84,7 @@ class Data(Section):
     )
     sources: Paths = Field(
         default=(),
-        description="Files that reconcile() reads, relative to the settings file; a change in one makes a new snapshot.",
+        description="Files that reconcile() reads, relative to the settings file; a change makes a new snapshot.",
     )
     text_column: OptionalText = Field(
         default=None, description="Column that holds the text of a row, for the lengths in the data card."

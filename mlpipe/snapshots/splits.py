@@ -140,7 +140,8 @@ class _Units:
 
     def with_label(self, label: int) -> Codes:
         """The units that have rows of a label."""
-        return np.repeat(np.arange(len(self.sizes), dtype=np.int64), np.diff(self.starts))[self.labels == label]
+        units: Codes = np.repeat(np.arange(len(self.sizes)), np.diff(self.starts))[self.labels == label]
+        return units
 
 
 def _stratified(labels: Codes, units: Codes, keys: NDArray[np.uint64], fractions: NDArray[np.float64]) -> Codes:

@@ -94,6 +94,7 @@ def fit(job: TrainingJob, accelerator: Accelerator) -> TrainedModel:
     learner = _Learner.prepare(job, accelerator, classifier, inputs, train)
     validation = Validation.open(job, rows, inputs, accelerator.device)
     history, best_state = _run_epochs(job, learner, validation)
+    # Takes mixed precision off forward() again: what is exported computes in the model's own precision.
     accelerator.unwrap_model(learner.model, keep_fp32_wrapper=False)
     classifier.cpu().module.load_state_dict(best_state)
     return TrainedModel(classifier.eval(), inputs, rows, history, len(train))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import datasets
 import pytest
+import transformers
 
 from mlpipe.batching import EncodedRows
 from mlpipe.errors import DataError, UserFunctionError
@@ -221,6 +222,27 @@ def encode(examples, processor, model_name, settings):
 """
     with pytest.raises(DataError, match="model a_b returns 'a_b_c', which is a column"):
         prepared(data_job, texts(30), code=code, models="a, a_b")
+
+
+def test_a_fast_tokenizer_is_saved_as_it_was_loaded(data_job):
+    code = """
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+def load_processor(model_name, settings):
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "t1": 1, "t2": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[UNK]")
+
+def encode(examples, processor, model_name, settings):
+    return processor(examples["text"], truncation=True, max_length=3)
+"""
+    job = prepared(data_job, texts(60), code=code)
+    loaded = transformers.AutoTokenizer.from_pretrained(job.output / "encoding" / "processors" / "m")
+    assert loaded("t1 t2 t3 t1").input_ids == [1, 2, 0, 1]
+    lengths = {len(row["input_ids"]) for row in read_splits(job)["train"]}
+    assert lengths == {1, 2, 3}
+    assert "attention_mask" in read_splits(job)["train"].column_names
 
 
 def test_a_processor_that_cannot_be_saved_is_refused(data_job):

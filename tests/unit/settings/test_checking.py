@@ -80,7 +80,9 @@ def test_a_key_that_comes_twice_is_reported_in_any_case(problems: Callable[..., 
 
 
 def test_free_keys_come_once_too(problems: Callable[..., list[str]]) -> None:
-    assert problems("[USER]\ncsv = a\nCSV = b\n") == ["settings.ini:6: [USER] CSV = b: this key is set in line 5 already"]
+    assert problems("[USER]\ncsv = a\nCSV = b\n") == [
+        "settings.ini:6: [USER] CSV = b: this key is set in line 5 already"
+    ]
 
 
 def test_a_section_that_comes_twice_is_reported_and_its_keys_are_checked(problems: Callable[..., list[str]]) -> None:

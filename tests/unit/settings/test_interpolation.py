@@ -47,6 +47,12 @@ def test_a_circle_is_reported_once_with_its_path(problems: Callable[..., list[st
     ]
 
 
+def test_a_circle_is_found_from_outside_it(problems: Callable[..., list[str]]) -> None:
+    assert problems("[USER]\nD = ${A}\nA = ${B}\nB = ${A}\n") == [
+        "settings.ini:7: [USER] B = ${A}: the value leads back to itself: A -> B -> A"
+    ]
+
+
 def test_a_broken_required_value_is_not_also_called_missing(problems: Callable[..., list[str]]) -> None:
     found = problems("[EXPERIMENT]\nEXPERIMENT_NAME = $\nMODEL_NAMES = ${X}\n", above="")
     assert [line.split(" = ")[0] for line in found] == [
@@ -64,6 +70,13 @@ def test_a_chain_may_have_ten_references_and_no_more(problems: Callable[..., lis
     chain = "\n".join(f"A{n} = ${{A{n + 1}}}" for n in range(MAX_DEPTH + 1)) + f"\nA{MAX_DEPTH + 1} = end\n"
     assert problems(f"[USER]\n{chain}") == [
         "settings.ini:5: [USER] A0 = ${A1}: references lead to references more than 10 times"
+    ]
+
+
+def test_a_chain_is_measured_from_either_end(problems: Callable[..., list[str]]) -> None:
+    chain = "A0 = end\n" + "\n".join(f"A{n} = ${{A{n - 1}}}" for n in range(1, MAX_DEPTH + 2))
+    assert problems(f"[USER]\n{chain}\n") == [
+        "settings.ini:16: [USER] A11 = ${A10}: references lead to references more than 10 times"
     ]
 
 

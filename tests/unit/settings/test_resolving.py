@@ -24,7 +24,9 @@ SCALE = [
 ]
 
 
-@pytest.mark.parametrize(("highest", "minilm", "convnet"), [(1, 1, 1), (2, 2, 1), (3, 3, 3), (4, 4, 3), (5, 5, 5), (6, 6, 5)])
+@pytest.mark.parametrize(
+    ("highest", "minilm", "convnet"), [(1, 1, 1), (2, 2, 1), (3, 3, 3), (4, 4, 3), (5, 5, 5), (6, 6, 5)]
+)
 def test_options_beat_the_environment_and_that_the_file_and_in_each_a_model_the_base(
     load: Callable[..., Settings], highest: int, minilm: int, convnet: int
 ) -> None:
@@ -44,7 +46,9 @@ def test_sections_and_keys_are_found_in_any_case(load: Callable[..., Settings]) 
 
 
 def test_user_hyperparameters_of_a_model_are_added_to_those_of_all(load: Callable[..., Settings]) -> None:
-    found = load("[USER_HYPERPARAMETERS]\nWidth = 64\nact = gelu\n[USER_HYPERPARAMETERS.convnet]\nWIDTH = 1e2\ndeep = true\n")
+    found = load(
+        "[USER_HYPERPARAMETERS]\nWidth = 64\nact = gelu\n[USER_HYPERPARAMETERS.convnet]\nWIDTH = 1e2\ndeep = true\n"
+    )
     assert dict(found.user_hyperparameters["minilm"]) == {"Width": 64, "act": "gelu"}
     assert dict(found.user_hyperparameters["convnet"]) == {"Width": 100.0, "act": "gelu", "deep": True}
 
@@ -96,9 +100,9 @@ def test_a_required_key_may_come_from_an_option(load: Callable[..., Settings]) -
 
 
 def test_a_file_of_nothing_but_mistakes_is_answered(problems: Callable[..., list[str]]) -> None:
-    found = problems("[LOCAL]\n" + "".join(f"MAX_RUNTIM{n} = 1\n" for n in range(40_000)))
+    found = problems("[LOCAL]\n" + "".join(f"MAX_RUNTIM{n} = 1\n" for n in range(10_000)))
     assert len(found) == 101
-    assert len(problems("".join(f"[X{n}]\n" for n in range(40_000)))) == 101
+    assert len(problems("".join(f"[X{n}]\n" for n in range(10_000)))) == 101
 
 
 def test_settings_are_read_without_the_libraries_of_jobs_and_cloud() -> None:
@@ -131,13 +135,17 @@ def loads_or_explains(folder: Path, content: bytes, options: list[str], environm
 keys = st.sampled_from([key.upper() for section in SECTION_MODELS.values() for key in section.model_fields] + ["FOO"])
 sections = st.sampled_from([*SECTION_MODELS, "USER", "USER_HYPERPARAMETERS", "HYPERPARAMETERS.a", "TUNING", "data", ""])
 values = st.one_of(
-    st.sampled_from(["", "1", "0.1", "auto", "a", "a, b", "f1", "none", "nan", "$", "$$", "${SEED}", "a\n  b", "1 -> 2"]),
+    st.sampled_from(
+        ["", "1", "0.1", "auto", "a", "a, b", "f1", "none", "nan", "$", "$$", "${SEED}", "a\n  b", "1 -> 2"]
+    ),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8),
 )
 lines = st.one_of(
     sections.map(lambda name: f"[{name}]"),
     st.tuples(keys, values).map(lambda pair: f"{pair[0]} = {pair[1]}"),
-    st.sampled_from(["[EXPERIMENT]\nEXPERIMENT_NAME = x\nMODEL_NAMES = a, b", "[USER", "junk", "= 1", " [x]", "# c", ""]),
+    st.sampled_from(
+        ["[EXPERIMENT]\nEXPERIMENT_NAME = x\nMODEL_NAMES = a, b", "[USER", "junk", "= 1", " [x]", "# c", ""]
+    ),
     values,
 )
 options = st.lists(st.tuples(sections, keys, values).map(lambda item: f"{item[0]}.{item[1]}={item[2]}"), max_size=2)

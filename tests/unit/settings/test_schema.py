@@ -84,7 +84,12 @@ def test_values_that_a_hyperparameter_may_have(
         ("DATA", "VALIDATION_FRACTION", "0", "expected a number above 0, at most 0.5"),
         ("DATA", "TEST_FRACTION", "0.51", "expected a number above 0, at most 0.5"),
         ("DATA", "TEST_FRACTION", "20%", "expected a number above 0, at most 0.5"),
-        ("DATA", "SOURCES", "a.csv,,b.csv", "an entry of the list is empty: expected values with one comma between two"),
+        (
+            "DATA",
+            "SOURCES",
+            "a.csv,,b.csv",
+            "an entry of the list is empty: expected values with one comma between two",
+        ),
         ("TRAINING", "OBJECTIVE_METRIC_NAME", "F1", "expected f1, accuracy, precision or recall"),
         ("TRAINING", "METRICS", "f1, auc", "expected one or more of f1, accuracy, precision, recall"),
         ("TRAINING", "METRICS", "f1, f1", "f1 is named twice"),
@@ -167,6 +172,12 @@ def test_the_objective_is_one_of_the_metrics(problems: Callable[..., list[str]])
     ]
 
 
+def test_a_wrong_objective_is_not_also_called_a_contradiction(problems: Callable[..., list[str]]) -> None:
+    assert problems("[TRAINING]\nOBJECTIVE_METRIC_NAME = acuracy\nMETRICS = accuracy\n") == [
+        "settings.ini:5: [TRAINING] OBJECTIVE_METRIC_NAME = acuracy: expected f1, accuracy, precision or recall"
+    ]
+
+
 def test_a_metric_that_is_overridden_contradicts_nothing(load: Callable[..., Settings]) -> None:
     content = "[TRAINING]\nMETRICS = accuracy\nOBJECTIVE_METRIC_NAME = accuracy\n"
     training = load(content, "training.metrics=f1", "training.objective_metric_name=f1").training
@@ -182,7 +193,7 @@ def test_some_rows_are_left_to_train_on(problems: Callable[..., list[str]]) -> N
 
 def test_sections_cannot_be_changed() -> None:
     with pytest.raises(pydantic.ValidationError, match="frozen"):
-        Training().metrics = ()  # type: ignore[misc]
+        Training().metrics = ()
 
 
 def test_every_key_says_what_it_means() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ class Model(nn.Module):
 """A model that learns the rows of `token_rows`."""
 
 
-def token_rows(count: int, seed: int, *, low: int = 2, high: int = 12) -> list[dict[str, Any]]:
+def make_token_rows(count: int, seed: int, *, low: int = 2, high: int = 12) -> list[dict[str, Any]]:
     """Rows of `low` to `high` tokens, of which most come from the third of the vocabulary that belongs to the label."""
     generator = np.random.default_rng(seed)
     rows = []
@@ -84,9 +85,15 @@ def _new_accelerator_state() -> Iterator[None]:
 
 
 @pytest.fixture
+def token_rows() -> Callable[..., list[dict[str, Any]]]:
+    """`make_token_rows`, for tests that need rows of their own."""
+    return make_token_rows
+
+
+@pytest.fixture
 def make_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeJob:
     """Write a snapshot, settings and user functions, and return the job that trains on them."""
-    monkeypatch.setattr("sys.path", list(__import__("sys").path))
+    monkeypatch.setattr(sys, "path", list(sys.path))
 
     def make(
         model: str = BAG_OF_TOKENS,
@@ -100,8 +107,8 @@ def make_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeJob:
         name: str = "job",
     ) -> TrainingJob:
         folder = tmp_path / name
-        train = token_rows(96, 1) if train is None else train
-        validation = token_rows(30, 2) if validation is None else validation
+        train = make_token_rows(96, 1) if train is None else train
+        validation = make_token_rows(30, 2) if validation is None else validation
         Dataset.from_list(list(train)).save_to_disk(folder / "train")
         Dataset.from_list(list(validation)).save_to_disk(folder / "validation")
         every = [*train, *validation]
@@ -121,7 +128,7 @@ def make_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeJob:
             output=folder / "output",
             settings=load_settings(folder / "settings.ini"),
             functions=UserFunctions.load(folder, "user_functions"),
-            threads=2,
+            threads=1,
         )
 
     return make
