@@ -16,7 +16,7 @@ help:
 	@echo "make test    the test suite"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   the benchmarks"
-	@echo "make docs    write docs/settings.md anew"
+	@echo "make docs    write docs/commands.md from the commands"
 	@echo "make dev     only install what test and lint need"
 	@echo "make clean   remove .venv and caches; storage/ and settings.ini stay"
 
@@ -38,10 +38,10 @@ lint: $(VENV)/dev
 	$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/dev
-	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
+	set -e; for benchmark in benchmarks/bench_*.py; do $(BIN)/python $$benchmark; done
 
 docs: $(VENV)/installed
-	$(BIN)/python docs/write_settings_page.py
+	$(BIN)/typer mlpipe.cli.app utils docs --name mlpipe --title "The commands" --output docs/commands.md
 
 clean:
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

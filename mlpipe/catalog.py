@@ -11,6 +11,7 @@ from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.settings import Settings
 from mlpipe.storage import Storage
 from mlpipe.storage.claims import current_owner, fingerprint_of, is_run_committed, run_numbers
+from mlpipe.storage.documents import read_document
 from mlpipe.storage.units import Unit, is_committed, open_unit
 
 
@@ -67,15 +68,12 @@ def show_run(storage: Storage, tree: ExperimentTree, run_num: int) -> dict[str, 
     record: dict[str, Any] = asdict(_line(storage, run))
     record["snapshot"] = fingerprint_of(storage, run)["snapshot"]
     record["owner"] = asdict(current_owner(storage, run))
+    record["comparison"] = _comparison(storage, run)
     if is_run_committed(storage, run):
-        unit = open_unit(storage, run.root)
-        record["comparison"] = json.loads(unit.read("comparison.json"))
-        record["record"] = json.loads(unit.read("run.json"))
-    elif storage.exists(run.comparison):
-        record["comparison"] = json.loads(storage.read(run.comparison))
+        record["record"] = json.loads(open_unit(storage, run.root).read("run.json"))
     record["models"] = {name: _show_model(storage, run, name) for name in storage.folders(run.models)}
     if storage.exists(run.state):
-        record["state"] = json.loads(storage.read(run.state))
+        record["state"] = read_document(storage, run.state)
     return record
 
 
@@ -83,7 +81,7 @@ def settings_of(storage: Storage, run: RunTree) -> Settings:
     """The resolved settings of a run."""
     if is_run_committed(storage, run):
         return Settings.from_json(json.loads(open_unit(storage, run.root).read("settings.resolved.json")))
-    return Settings.from_json(json.loads(storage.read(run.resolved_settings)))
+    return Settings.from_json(read_document(storage, run.resolved_settings))
 
 
 def prepared_of(storage: Storage, tree: ExperimentTree, run: RunTree) -> Unit:
@@ -96,13 +94,13 @@ def _is_claimed(storage: Storage, tree: ExperimentTree, run_num: int) -> bool:
 
 
 def _line(storage: Storage, run: RunTree) -> RunLine:
-    state = json.loads(storage.read(run.state)) if storage.exists(run.state) else {}
+    state = read_document(storage, run.state)
     status = state.get("status", "running")
     if is_run_committed(storage, run):
         status = "committed"
     elif status == "running" and not current_owner(storage, run).is_alive():
         status = "abandoned"
-    models = json.loads(storage.read(run.comparison))["models"] if storage.exists(run.comparison) else []
+    models = _comparison(storage, run).get("models", [])
     return RunLine(
         run_num=run.run_num,
         status=status,
@@ -111,6 +109,14 @@ def _line(storage: Storage, run: RunTree) -> RunLine:
         macro_f1=models[0]["macro_f1"]["value"] if models else None,
         location=storage.locate(run.root),
     )
+
+
+def _comparison(storage: Storage, run: RunTree) -> dict[str, Any]:
+    """comparison.json, checked against the manifest of a committed run; empty before the first."""
+    if is_run_committed(storage, run):
+        comparison: dict[str, Any] = json.loads(open_unit(storage, run.root).read("comparison.json"))
+        return comparison
+    return read_document(storage, run.comparison)
 
 
 def _show_model(storage: Storage, run: RunTree, model_name: str) -> dict[str, Any]:

@@ -10,13 +10,12 @@ from .pretrained import encoder_folder
 
 
 def load_model(model_name, id2label, settings):
-    """Return the model to train: the pretrained encoder with a new classifier on top, or a small network from scratch."""
+    """Return the model to train: the pretrained encoder with a new classifier on top, or a small new network."""
     if model_name == "minilm":
         return AutoModelForSequenceClassification.from_pretrained(
             encoder_folder(),
             num_labels=len(id2label),
             id2label=id2label,
-            label2id={label: index for index, label in id2label.items()},
         )
     if model_name == "convnet":
         chosen = settings.user_hyperparameters

@@ -59,6 +59,10 @@ def read_context(folders: ContractFolders) -> JobContext:
     channel = folders.inputs / JOB_CHANNEL
     job = _read_json(channel / "job.json")
     settings = Settings.from_json(_read_json(channel / "settings.resolved.json"))
+    model_name = job["arguments"].get("model_name")
+    if model_name:
+        wire = _read_json(folders.base / "input" / "config" / "hyperparameters.json")
+        settings = settings.with_hyperparameters(model_name, _own_hyperparameters(wire))
     channels = {name: folders.inputs / name for name in job["channels"]}
     for name, files in job["channels"].items():
         check_folder(channels[name], {path: FileRecord(**record) for path, record in files.items()}, name)
@@ -70,7 +74,7 @@ def read_context(folders: ContractFolders) -> JobContext:
         package=job["package"],
         channels=channels,
         output=folders.output,
-        model_name=job["arguments"].get("model_name"),
+        model_name=model_name,
         arguments=job["arguments"],
         threads=job["threads"],
     )
@@ -84,6 +88,15 @@ def sagemaker_variables(folders: ContractFolders, context: JobContext) -> dict[s
         "SM_CHANNELS": json.dumps(sorted(context.channels)),
     }
     return variables | {f"SM_CHANNEL_{name.upper()}": str(path) for name, path in context.channels.items()}
+
+
+def _own_hyperparameters(wire: Mapping[str, str]) -> dict[str, str]:
+    """The model's hyperparameters without those that the service adds for itself."""
+    return {
+        name: text
+        for name, text in wire.items()
+        if not name.startswith("sagemaker_") and name != "_tuning_objective_metric"
+    }
 
 
 def _read_json(path: Path) -> Any:

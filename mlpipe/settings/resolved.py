@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -120,6 +120,30 @@ class Settings:
             user_hyperparameters=self.user_hyperparameters[model_name],
         )
 
+    def with_hyperparameters(self, model_name: str, wire: Mapping[str, str]) -> Settings:
+        """These settings with one model's hyperparameters as a job was given them: as text, by their names.
+
+        Each value is read by the type of the one that it replaces, never guessed. Raises SettingsError for a name that
+        these settings do not have and for a value of another type.
+        """
+        own, free = self.hyperparameters[model_name].model_dump(), dict(self.user_hyperparameters[model_name])
+        for name, text in wire.items():
+            if name in own:
+                own[name] = text
+            elif name in free:
+                free[name] = _parsed(name, text, type(free[name]))
+            else:
+                raise SettingsError(f"hyperparameter {name} = {text}: model {model_name} has no such hyperparameter")
+        try:
+            typed = Hyperparameters.model_validate(own)
+        except ValueError as error:
+            raise SettingsError(f"the hyperparameters of model {model_name} cannot be used: {error}") from error
+        return replace(
+            self,
+            hyperparameters=hyperparameters_by_model({**self.hyperparameters, model_name: typed}),
+            user_hyperparameters=user_hyperparameters_by_model({**self.user_hyperparameters, model_name: free}),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The content of settings.resolved.json."""
         return {
@@ -168,6 +192,16 @@ class Settings:
         for key in ("storage", "run_num"):
             del document["experiment"][key]
         return document
+
+
+def _parsed(name: str, text: str, kind: type[Scalar]) -> Scalar:
+    """A wire value as the type of the hyperparameter that it is for."""
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError) as error:
+        raise SettingsError(f"hyperparameter {name} = {text}: expected a value of type {kind.__name__}") from error
 
 
 def hyperparameters_by_model(values: Mapping[str, Hyperparameters]) -> NamedValues[Hyperparameters]:

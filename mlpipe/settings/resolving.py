@@ -51,12 +51,17 @@ def load_settings(path: Path, overrides: Sequence[str] = (), environment: Mappin
 
 
 def _model_names(written: Groups) -> tuple[str, ...] | None:
-    """MODEL_NAMES, whatever else is wrong; None where it is missing or wrong itself."""
+    """Every model that MODEL_NAMES names in any source, whatever else is wrong; None where one is missing or wrong.
+
+    What the file says counts where an option overrides it too: `--set experiment.model_names=one` leaves the sections
+    of the other models in place.
+    """
     values = [entry.value for entry in written.get(("EXPERIMENT", ""), ()) if entry.key.lower() == "model_names"]
     try:
-        return TypeAdapter(ModelNames).validate_python(values[-1]) if values else None
+        lists = [TypeAdapter(ModelNames).validate_python(value) for value in values]
     except ValidationError:
         return None
+    return tuple(dict.fromkeys(name for names in lists for name in names)) or None
 
 
 def _check_section(

@@ -16,9 +16,10 @@ from mlpipe.specs import FileRecord, ModelOutcome
 from mlpipe.steps.keys import INFERRED, PREPARED, RUN, SUMMARY
 from mlpipe.steps.outcomes import RunSummary
 from mlpipe.steps.ownership import require_owner
-from mlpipe.steps.state import read_state, write_state
+from mlpipe.steps.state import write_state
 from mlpipe.steps.workplace import Workplace
 from mlpipe.storage.claims import Claim
+from mlpipe.storage.documents import read_document
 from mlpipe.storage.units import Unit, is_committed, open_unit
 from mlpipe.workflow import Pipeline, Task
 
@@ -55,7 +56,7 @@ class Report(Task):
 def summary_of(place: Workplace, claim: Claim, failed: Sequence[ModelOutcome] = ()) -> RunSummary:
     """A run's comparison and timings, read back from the tree."""
     storage, run = place.storage, claim.run
-    comparison = json.loads(storage.read(run.comparison))
+    comparison = read_document(storage, run.comparison)
     timings = {
         entry["model_name"]: json.loads(open_unit(storage, run.inference(entry["model_name"])).read("timing.json"))
         for entry in comparison["models"]
@@ -108,7 +109,7 @@ def _commit_run(place: Workplace, claim: Claim, prepared: Unit, published: Seque
         "functions": place.source.sha256,
         "snapshot": {"key": prepared.key, "sha256": prepared.sha256},
         "units": {unit.key.removeprefix(f"{run.root}/"): unit.sha256 for unit in units},
-        "jobs": read_state(storage, run.state).get("jobs", []),
+        "jobs": read_document(storage, run.state).get("jobs", []),
     }
     storage.write(run.record, to_bytes(record))
     write_state(storage, claim, "committed")

@@ -13,6 +13,7 @@ from mlpipe.manifest import digest, sha256_of, to_bytes
 from mlpipe.settings import Settings
 from mlpipe.steps.outcomes import Snapshot
 from mlpipe.steps.workplace import Workplace
+from mlpipe.storage.documents import read_document
 from mlpipe.storage.units import is_committed, open_unit
 from mlpipe.user_functions import UserSource
 
@@ -53,7 +54,7 @@ def find(place: Workplace, step: str, inputs: Inputs, snapshot_key: str) -> Snap
     """
     record = place.tree.record(step, address_of(inputs))
     if place.storage.exists(record):
-        address = json.loads(place.storage.read(record))["snapshot"]
+        address = read_document(place.storage, record)["snapshot"]
         key = snapshot_key.format(address)
         if is_committed(place.storage, key):
             return Snapshot(open_unit(place.storage, key), address, True, "nothing that it is made from has changed")
@@ -75,7 +76,7 @@ def address_of(inputs: Inputs) -> str:
 
 def _newest_record(place: Workplace, step: str) -> dict[str, Any] | None:
     folder = place.tree.records(step)
-    records = [json.loads(place.storage.read(f"{folder}/{name}")) for name in place.storage.files(folder)]
+    records = [read_document(place.storage, f"{folder}/{name}") for name in place.storage.files(folder)]
     return max(records, key=lambda record: str(record["made"]), default=None)
 
 

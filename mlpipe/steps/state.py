@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from typing import Any
 
 from mlpipe.backends import JobResult
 from mlpipe.manifest import to_bytes
 from mlpipe.storage import Storage
 from mlpipe.storage.claims import Claim
-
-
-def read_state(storage: Storage, key: str) -> dict[str, Any]:
-    """The present state, or an empty one before the first."""
-    state: dict[str, Any] = json.loads(storage.read(key)) if storage.exists(key) else {}
-    return state
+from mlpipe.storage.documents import read_document
 
 
 def write_state(storage: Storage, claim: Claim, status: str, error: str = "") -> None:
@@ -23,14 +16,14 @@ def write_state(storage: Storage, claim: Claim, status: str, error: str = "") ->
 
     Every status but the first releases the run: the same command may take it over.
     """
-    state = read_state(storage, claim.run.state)
+    state = read_document(storage, claim.run.state)
     state |= {"status": status, "owner": claim.owner.uuid, "updated": _now(), "error": error}
     storage.write(claim.run.state, to_bytes(state))
 
 
 def record_job(storage: Storage, claim: Claim, result: JobResult) -> None:
     """Add a job whose output is published to the state, with its wall-clock seconds, and clear its working space."""
-    state = read_state(storage, claim.run.state)
+    state = read_document(storage, claim.run.state)
     job = {"name": result.name, "ended": _now(), "seconds": round(result.seconds, 2)}
     state["jobs"] = [*state.get("jobs", []), job]
     storage.write(claim.run.state, to_bytes(state))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import uuid
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from mlpipe.errors import UsageError
 from mlpipe.manifest import SUCCESS, to_bytes
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.storage.base import Storage
+from mlpipe.storage.documents import read_document
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def is_run_committed(storage: Storage, run: RunTree) -> bool:
 
 def fingerprint_of(storage: Storage, run: RunTree) -> dict[str, str]:
     """What the run was claimed for: hashes of settings and functions, and the prepared snapshot."""
-    fingerprint: dict[str, str] = json.loads(storage.read(run.claim))["fingerprint"]
+    fingerprint: dict[str, str] = read_document(storage, run.claim)["fingerprint"]
     return fingerprint
 
 
@@ -147,11 +147,11 @@ def _take_over(storage: Storage, run: RunTree, owner: Owner) -> bool:
     count = len(storage.files(run.takeovers))
     present = _owner_after(storage, run, count)
     if present.is_alive():
-        state = json.loads(storage.read(run.state)) if storage.exists(run.state) else {}
+        state = read_document(storage, run.state)
         if state.get("owner") != present.uuid or state.get("status") in ("running", None):
             return False
     return storage.create(run.takeover(count + 1), to_bytes({"owner": asdict(owner)}))
 
 
 def _owner_after(storage: Storage, run: RunTree, takeovers: int) -> Owner:
-    return Owner(**json.loads(storage.read(run.takeover(takeovers) if takeovers else run.claim))["owner"])
+    return Owner(**read_document(storage, run.takeover(takeovers) if takeovers else run.claim)["owner"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import shutil
 import tempfile
@@ -154,20 +155,27 @@ def _dynamic_shapes(maker: CaseMaker, plan: Plan) -> Iterator[tuple[dict[int, An
 
 @contextlib.contextmanager
 def quiet_torch() -> Iterator[None]:
-    """Keep what torch has to say about tracing off the console: warnings go to the log at debug, its log is silenced.
+    """Keep what torch has to say while it traces off the console: its warnings and its prints go to the log at debug.
 
     Whether an export is right is found out by the probe, which knows more than these warnings.
     """
     silenced = logging.root.manager.disable
+    # torch's own log handlers write past a redirected stderr.
     logging.disable(logging.CRITICAL)
+    printed = io.StringIO()
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        with (
+            warnings.catch_warnings(record=True) as caught,
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+        ):
             warnings.simplefilter("always")
             yield
     finally:
         logging.disable(silenced)
-    for warning in caught:
-        logger.debug("%s: %s", warning.category.__name__, warning.message)
+        for warning in caught:
+            logger.debug("%s: %s", warning.category.__name__, warning.message)
+        logger.debug("%s", printed.getvalue())
 
 
 def _first_line(error: Exception) -> str:

@@ -116,7 +116,7 @@ def test_an_altered_file_is_named_and_nothing_else_is_touched(
 
 def test_ctrl_c_ends_the_jobs_and_the_same_command_continues(project: Project):
     (project.folder / "wait-large").touch()
-    process = project.start("run")
+    process = project.start("train")
     log = project.run / "logs" / "train-large.log"
     project.interrupt_when(process, log.exists)
     _, stderr = process.communicate()
@@ -124,14 +124,15 @@ def test_ctrl_c_ends_the_jobs_and_the_same_command_continues(project: Project):
     assert "the same command continues" in stderr
     assert json.loads((project.run / "state.json").read_text())["status"] == "interrupted"
     (project.folder / "wait-large").unlink()
-    done = project.mlpipe("run")
+    done = project.mlpipe("train")
     assert "run 1 is resumed" in done.stderr
     assert "train small: done before" in done.stderr
 
 
 def test_a_command_that_was_killed_is_continued(project: Project):
     (project.folder / "wait-large").touch()
-    process = project.start("run")
+    command = ("train", "--set", "experiment.model_names=large")
+    process = project.start(*command)
     log = project.run / "logs" / "train-large.log"
     while not log.exists():
         assert process.poll() is None
@@ -139,11 +140,11 @@ def test_a_command_that_was_killed_is_continued(project: Project):
     process.communicate()
     (project.folder / "wait-large").unlink()
     assert json.loads(project.mlpipe("runs", "--json").stdout)[0]["status"] == "abandoned"
-    assert "run 1 is resumed" in project.mlpipe("run").stderr
+    assert "run 1 is resumed" in project.mlpipe(*command).stderr
 
 
 SETTINGS_ERRORS = {
-    "empty": ("", ["EXPERIMENT_NAME"]),
+    "empty": ("", ["settings.ini is empty", "settings.ini.example"]),
     "misspelt": ("[EXPERIMENT]\nEXPERIMENT_NAME = a\nMODEL_NAMES = m\nSED = 3\n", ["settings.ini:4", "SED", "SEED"]),
     "bad number": (
         "[EXPERIMENT]\nEXPERIMENT_NAME = a\nMODEL_NAMES = m\n[HYPERPARAMETERS]\nEPOCHS = many\n",

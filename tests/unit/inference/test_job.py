@@ -37,7 +37,7 @@ def infer_job(tmp_path, snapshot, token_rows):
 
     def run(models: Path, name: str = "output", model_names=("first", "second")) -> Path:
         output = tmp_path / name
-        output.mkdir()
+        output.mkdir(exist_ok=True)
         infer.run(
             JobContext(
                 step="infer",
@@ -124,6 +124,17 @@ def test_a_model_that_fails_is_named_and_leaves_the_others(infer_job, models):
     assert found["second"] == {"error": "", "error_class": ""}
     assert not (output / "first").exists()
     assert (output / "second" / "statistics.json").is_file()
+
+
+def test_a_model_whose_results_cannot_all_be_written_leaves_none(tmp_path, infer_job, models):
+    (tmp_path / "output" / "first").mkdir(parents=True)
+    (tmp_path / "output" / "first" / "plots").write_text("in the way of a folder")
+
+    output = infer_job(models)
+
+    assert outcomes(output)["first"]["error"].startswith("FileExistsError")
+    assert not (output / "first").exists()
+    assert (output / "second" / MANIFEST).is_file()
 
 
 def test_when_every_model_fails_the_outcomes_say_why(infer_job, models):

@@ -85,10 +85,10 @@ def test_no_name_is_cut_off_at_the_border(tmp_path):
 
 
 def test_labels_are_shown_as_they_are_but_on_one_line_and_not_endless(tmp_path):
-    save_confusion_matrix(np.eye(3, dtype=np.int64), [r"$\frac", "two\nlines\x00", "long" * 20], tmp_path)
+    save_confusion_matrix(np.eye(3, dtype=np.int64), [r"$\frac$", "two\nlines\x00", "long" * 20], tmp_path)
 
     texts = texts_of(tmp_path / "confusion_matrix.svg")
-    assert r"$\frac" in texts
+    assert r"$\frac$" in texts
     assert "two lines" in texts
     assert "long" * 7 + "lon…" in texts
 
