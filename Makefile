@@ -38,7 +38,7 @@ lint: $(VENV)/dev
 	$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/dev
-	set -e; for benchmark in benchmarks/bench_*.py; do $(BIN)/python $$benchmark; done
+	set -e; for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark; done
 
 docs: $(VENV)/installed
 	$(BIN)/typer mlpipe.cli.app utils docs --name mlpipe --title "The commands" --output docs/commands.md

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +18,14 @@ from mlpipe.errors import ExportError, UserFunctionError
 from mlpipe.specs import InputSpec, Signature, ValidShapes
 from mlpipe.training.cases import PLANS, CaseMaker, Lengths, Plan, snapshot_lengths
 from mlpipe.training.classifier import Classifier, load_classifier
+from mlpipe.training.formats import dynamic_shapes, save_torch_export, save_torchscript
 from mlpipe.training.history import write_json
 from mlpipe.training.job import TrainingJob
 from mlpipe.training.parity import Parity, Reference
 
 logger = logging.getLogger(__name__)
 
-TORCHSCRIPT, TORCH_EXPORT = "model.pt", "model.pt2"
+TORCHSCRIPT, TORCH_EXPORT, STATE_DICT = "model.pt", "model.pt2", "state_dict.safetensors"
 
 
 def export_model(
@@ -46,9 +44,10 @@ def export_model(
     with tempfile.TemporaryDirectory(prefix="mlpipe-export-") as folder:
         script, reference, rejected = exporter.torchscript(Path(folder))
         program, reason = exporter.torch_export(Path(folder), reference)
-        for file in (TORCHSCRIPT, TORCH_EXPORT) if program else (TORCHSCRIPT,):
+        save_file(state, Path(folder) / STATE_DICT)
+        for file in (TORCHSCRIPT, STATE_DICT, *([TORCH_EXPORT] if program else [])):
+            # A copy has the permissions of any new file; what safetensors writes only its owner may read.
             shutil.copyfile(Path(folder) / file, job.output / file)
-    save_file(state, job.output / "state_dict.safetensors")
     _copy_processor(job)
     write_json(job.output / "id2label.json", {str(index): label for index, label in job.id2label.items()})
     write_json(job.output / "signature.json", _signature(job, inputs, maker.lengths, script).to_json())
@@ -95,9 +94,7 @@ class _Exporter:
             num_labels, code = len(self.job.encoding.labels), self.job.functions.code
             reference = Reference.of(self.fresh, plan, self.maker, num_labels, code)
             try:
-                with quiet_torch(), torch.no_grad():
-                    traced = torch.jit.trace(self.classifier, self._example(plan), check_trace=False)  # type: ignore[no-untyped-call]
-                    torch.jit.save(traced, folder / TORCHSCRIPT)
+                save_torchscript(self.classifier, self._example(plan), folder / TORCHSCRIPT)
             except Exception as error:
                 rejected[plan.name] = f"it cannot be traced: {_first_line(error)}"
                 continue
@@ -116,12 +113,9 @@ class _Exporter:
     def torch_export(self, folder: Path, reference: Reference) -> tuple[Parity | None, str]:
         """Save a model.pt2 for the same plan; where none passes, returns None and the reason."""
         reason = ""
-        for shapes in _dynamic_shapes(self.maker, reference.plan):
+        for shapes in dynamic_shapes(self.maker.inputs, self.maker.lengths, reference.plan):
             try:
-                with quiet_torch(), torch.no_grad():
-                    example = self._example(reference.plan)
-                    program = torch.export.export(self.classifier, example, dynamic_shapes=(shapes,), strict=False)
-                    torch.export.save(program, folder / TORCH_EXPORT)
+                save_torch_export(self.classifier, self._example(reference.plan), shapes, folder / TORCH_EXPORT)
             except Exception as error:
                 reason = f"it cannot be exported: {_first_line(error)}"
                 continue
@@ -134,48 +128,6 @@ class _Exporter:
 
     def _example(self, plan: Plan) -> tuple[torch.Tensor, ...]:
         return self.maker.tensors(self.maker.example(plan))
-
-
-def _dynamic_shapes(maker: CaseMaker, plan: Plan) -> Iterator[tuple[dict[int, Any], ...]]:
-    """What to tell torch.export about the axes of every input, from the most precise to the least.
-
-    First the ranges that are to be covered, then that an axis varies, then that it may; None is as in the example.
-    """
-    lengths = maker.lengths
-    has_lengths = plan.is_seq_dynamic and lengths.short < lengths.longest
-    hints: list[tuple[Any, Any]] = [(None, None)]
-    if plan.is_batch_dynamic:
-        dim = torch.export.Dim
-        length = dim("length", min=lengths.short, max=lengths.longest) if has_lengths else None
-        hints = [(dim("batch", min=1), length), (dim.DYNAMIC, dim.DYNAMIC), (dim.AUTO, dim.AUTO)]
-    for batch, length in hints:
-        ragged = {0: batch, 1: length if has_lengths else None}
-        yield tuple(ragged if entry.ragged else {0: batch} for entry in maker.inputs)
-
-
-@contextlib.contextmanager
-def quiet_torch() -> Iterator[None]:
-    """Keep what torch has to say while it traces off the console: its warnings and its prints go to the log at debug.
-
-    Whether an export is right is found out by the probe, which knows more than these warnings.
-    """
-    silenced = logging.root.manager.disable
-    # torch's own log handlers write past a redirected stderr.
-    logging.disable(logging.CRITICAL)
-    printed = io.StringIO()
-    try:
-        with (
-            warnings.catch_warnings(record=True) as caught,
-            contextlib.redirect_stdout(printed),
-            contextlib.redirect_stderr(printed),
-        ):
-            warnings.simplefilter("always")
-            yield
-    finally:
-        logging.disable(silenced)
-        for warning in caught:
-            logger.debug("%s: %s", warning.category.__name__, warning.message)
-        logger.debug("%s", printed.getvalue())
 
 
 def _first_line(error: Exception) -> str:

@@ -137,6 +137,8 @@ def test_a_new_run_reuses_the_snapshots_and_equals_the_first_byte_for_byte(finis
             "state_dict.safetensors",
             "parity.json",
             "signature.json",
+            "model.pt",
+            "model.pt2",
         ):
             assert first[f"models/{model}/{name}"] == second[f"models/{model}/{name}"], name
         for name in (

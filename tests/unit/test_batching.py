@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 from datasets import Dataset, disable_progress_bars
+
 from mlpipe.batching import EncodedRows, budget_batches, epoch_batches
 from mlpipe.errors import DataError
 from mlpipe.specs import EncodedInput, Encoding, TaskType

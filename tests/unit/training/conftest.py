@@ -1,4 +1,4 @@
-"""Small training jobs over real files: snapshots written with `save_to_disk`, user functions in a folder of their own."""
+"""Small training jobs over real files: snapshots written with `save_to_disk`, user functions in their own folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from accelerate.state import AcceleratorState
 from datasets import Dataset, disable_progress_bars
+
 from mlpipe.settings import load_settings
 from mlpipe.specs import EncodedInput, Encoding, TaskType
 from mlpipe.training.job import TrainingJob

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+
 from mlpipe.batching import EncodedRows
 from mlpipe.specs import EncodedInput, Encoding, InputSpec, TaskType
 from mlpipe.training.cases import PLANS, Case, CaseMaker, Lengths, ProbeRow, snapshot_lengths
@@ -22,8 +23,13 @@ def rows(tmp_path) -> EncodedRows:
         for n in range(200)
     ]
     Dataset.from_list(made).save_to_disk(tmp_path)
-    inputs = {"tokens": EncodedInput("int64", True, (), 1, 12), "pixels": EncodedInput("float32", False, (2, 2), None, None)}
-    return EncodedRows.open(tmp_path, Encoding(TaskType.SINGLE_LABEL, ("model",), ("a", "b"), {"model": inputs}), "model")
+    inputs = {
+        "tokens": EncodedInput("int64", True, (), 1, 12),
+        "pixels": EncodedInput("float32", False, (2, 2), None, None),
+    }
+    return EncodedRows.open(
+        tmp_path, Encoding(TaskType.SINGLE_LABEL, ("model",), ("a", "b"), {"model": inputs}), "model"
+    )
 
 
 @pytest.fixture

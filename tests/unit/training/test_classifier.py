@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from mlpipe.errors import JobError, UserFunctionError
 from mlpipe.training.classifier import (
     compute_logits,

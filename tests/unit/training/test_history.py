@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from mlpipe.training.history import EpochRecord, EpochTiming, History, objective_line, write_json
 
 

@@ -8,11 +8,12 @@ import logging
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from mlpipe.batching import EncodedRows, epoch_batches
 from mlpipe.errors import SettingsError, UserFunctionError
 from mlpipe.training.loop import TrainedModel, fit, start_accelerator
 from mlpipe.training.optimization import balanced_class_weights
-from torch import nn
 
 WITHOUT_DROPOUT = """
 class Model(nn.Module):
@@ -70,7 +71,8 @@ def scripted(scores: list[int]) -> dict[str, str]:
 """
     model = OVERRIDDEN.format(parameters="input_ids, attention_mask", body=body.strip())
     model = model.replace(
-        "torch.zeros(3))", 'torch.zeros(3))\n        self.epoch = 0\n        self.register_buffer("marker", torch.zeros(()))'
+        "torch.zeros(3))",
+        'torch.zeros(3))\n        self.epoch = 0\n        self.register_buffer("marker", torch.zeros(()))',
     )
     row = {"label": 0, "input_ids": [1, 2], "attention_mask": [1, 1]}
     rows = [{"id": str(number), **row} for number in range(10)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from mlpipe.training.metrics import MODULES, ValidationMetrics
 
 NAMES = ("f1", "accuracy", "precision", "recall")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from mlpipe.errors import UserFunctionError
 from mlpipe.settings import Hyperparameters
 from mlpipe.training.optimization import balanced_class_weights, linear_schedule, make_optimizer, make_schedule
-from torch import nn
 
 
 def test_the_learning_rate_rises_over_the_warm_up_and_falls_to_zero() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from mlpipe.batching import EncodedRows
 from mlpipe.training.classifier import load_classifier, read_inputs
 from mlpipe.training.validation import Validation
