@@ -31,6 +31,7 @@ THREADS = 2
 
 
 def main() -> None:
+    """Print the table."""
     run = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_RUN
     if not (run / "_SUCCESS").is_file():
         sys.exit(f"{run} is no finished run of the demo; `make demo` makes one")
