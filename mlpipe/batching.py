@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from datasets import Dataset, load_from_disk
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ class EncodedRows:
     """One split of a prepared snapshot, as one model sees it.
 
     `ids` and `labels` (class indices) have one entry per row. `lengths` holds each row's length before padding: that of
-    its longest ragged input, 1 where no input is ragged.
+    its longest ragged input, and at least 1, because no model takes an empty axis.
     """
 
     ids: list[str]
@@ -88,7 +89,7 @@ class EncodedRows:
         return cls(
             ids=_column(table, "id", folder).to_pylist(),
             labels=_labels(_column(table, "label", folder), len(encoding.labels)),
-            lengths=np.maximum.reduce(ragged) if ragged else np.ones(table.num_rows, dtype=np.int64),
+            lengths=np.maximum.reduce([np.ones(table.num_rows, dtype=np.int64), *ragged]),
             inputs=inputs,
         )
 
@@ -175,38 +176,31 @@ def _labels(column: pa.ChunkedArray, num_labels: int) -> NDArray[np.int64]:
 
 def _chunk(array: pa.Array, name: str, spec: EncodedInput) -> _Chunk:
     """Peel off one list level per axis; every axis but a ragged first one must have the size that `spec` gives."""
+    sizes = np.ones(len(array), dtype=np.int64)
     if spec.ragged:
-        offsets, array = _peel(array, name)
-        base, offsets = int(offsets[0]), offsets - offsets[0]
-        array = array.slice(base, int(offsets[-1]))
-    else:
-        offsets = np.arange(len(array) + 1, dtype=np.int64)
+        sizes, array = _peel(array, name)
     elements = len(array)
-    for size in spec.trailing_shape:
+    for expected in spec.trailing_shape:
         inner, array = _peel(array, name)
-        sizes = np.diff(inner)
-        if np.any(sizes != size):
-            raise DataError(f"column {name!r} has an axis of size {sizes[sizes != size][0]} where {size} was expected")
-        array = array.slice(int(inner[0]), int(inner[-1] - inner[0]))
+        if np.any(inner != expected):
+            wrong = inner[inner != expected][0]
+            raise DataError(f"column {name!r} has an axis of size {wrong} where {expected} was expected")
     if array.null_count or not _is_number(array.type):
         raise DataError(f"column {name!r} has to hold numbers ({spec.dtype}), none missing; it holds {array.type}")
     values = array.to_numpy(zero_copy_only=False)
-    return _Chunk(values.reshape(elements, *spec.trailing_shape), offsets)
+    return _Chunk(values.reshape(elements, *spec.trailing_shape), np.concatenate([[0], np.cumsum(sizes)]))
 
 
 def _peel(array: pa.Array, name: str) -> tuple[NDArray[np.int64], pa.Array]:
-    """Offsets of the outermost list level, and the array below it (which the offsets index)."""
+    """The size of every list of the outermost level, and what the lists hold, end to end."""
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
-    if isinstance(array, pa.FixedSizeListArray):
-        size = array.type.list_size
-        return (np.arange(len(array) + 1, dtype=np.int64) + array.offset) * size, array.values
-    if not isinstance(array, pa.ListArray | pa.LargeListArray):
+    if not isinstance(array, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
         raise DataError(f"column {name!r} has to hold lists, but one of its levels holds {array.type}")
     if array.null_count:
         raise DataError(f"column {name!r} holds a missing (null) list")
-    offsets: NDArray[np.int64] = array.offsets.to_numpy().astype(np.int64)
-    return offsets, array.values
+    sizes: NDArray[np.int64] = pc.list_value_length(array).to_numpy().astype(np.int64)
+    return sizes, array.flatten()
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -102,6 +102,12 @@ def test_without_ragged_inputs_every_length_is_one(tmp_path: Path) -> None:
     assert rows.lengths.tolist() == [1, 1]
 
 
+def test_an_empty_row_is_one_element_of_padding(tmp_path: Path) -> None:
+    rows = open_rows(tmp_path, [row(0, 0), row(1, 3)], tokens=TOKENS)
+    assert rows.lengths.tolist() == [1, 3]
+    assert rows.collate([0], {"tokens": 9})["tokens"].tolist() == [[9]]
+
+
 def test_types_on_disk_become_the_described_ones(tmp_path: Path) -> None:
     table = {
         "id": ["a"],

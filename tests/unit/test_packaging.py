@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
 import subprocess
@@ -38,6 +39,24 @@ def test_every_dependency_is_pinned_within_its_bounds(text: str):
     requirement = Requirement(text)
     assert requirement.specifier, "a dependency has a lower bound"
     assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
+
+
+def imported(folder: Path) -> set[str]:
+    """The distributions that the modules below a folder import, less mlpipe itself."""
+    trees = [ast.parse(path.read_bytes()) for path in folder.rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    distributions = importlib.metadata.packages_distributions()
+    tops = {module.partition(".")[0] for module in modules}
+    return {canonicalize_name(name) for top in tops for name in distributions.get(top, ())} - {"mlpipe"}
+
+
+def test_the_dependencies_are_what_is_imported():
+    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    found = imported(ROOT / "mlpipe")
+    assert found - declared <= {"pydantic-core"}, "imported, but not declared"  # pydantic's own errors
+    assert declared - found <= {"transformers"}, "declared, but not imported"  # for the user functions
 
 
 def test_everything_that_is_installed_for_mlpipe_is_pinned():
