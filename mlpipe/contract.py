@@ -21,6 +21,12 @@ JOB_CHANNEL = "job"
 PARENT_VARIABLE = "MLPIPE_PARENT_FD"
 """The descriptor of a pipe whose other end closes when the process that started the job is gone."""
 
+PROGRESS_MARK = "progress: "
+"""How the lines of a log begin that are of interest only until the next one comes."""
+
+TRACEBACK_MARK = "  | "
+"""How the lines of a traceback begin in a log: kept there, and shown on the console only with --debug."""
+
 
 @dataclass(frozen=True)
 class ContractFolders:

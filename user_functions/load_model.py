@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, logging
 
 from .convnet import ConvNet
 from .load_processor import load_processor
@@ -12,6 +12,7 @@ from .pretrained import encoder_folder
 def load_model(model_name, id2label, settings):
     """Return the model to train: the pretrained encoder with a new classifier on top, or a small new network."""
     if model_name == "minilm":
+        logging.set_verbosity_error()  # that the classifier on top is new is no surprise
         return AutoModelForSequenceClassification.from_pretrained(
             encoder_folder(),
             num_labels=len(id2label),

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
@@ -17,13 +18,13 @@ from rich.table import Table
 
 from mlpipe.backends import JobState, JobStatus
 from mlpipe.catalog import RunLine
+from mlpipe.contract import PROGRESS_MARK, TRACEBACK_MARK
 from mlpipe.experiment import TrainedRun
 from mlpipe.specs import JobSpec
 from mlpipe.steps.outcomes import RunSummary, Snapshot
 from mlpipe.steps.verify import Verification
 from mlpipe.steps.workplace import StepListener
 
-PROGRESS = "progress: "
 PLAIN_PROGRESS_SECONDS = 10.0
 PIPE_WIDTH = 160
 """Columns of a table that is not printed on a terminal: nothing is cut off there."""
@@ -32,9 +33,10 @@ PIPE_WIDTH = 160
 class ConsoleListener(StepListener):
     """Job lines on stderr; a job's progress is one line in place on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, console: Console, status: Status | None) -> None:
+    def __init__(self, console: Console, status: Status | None, *, debug: bool) -> None:
         self._console = console
         self._status = status
+        self._debug = debug
         self._last_progress = 0.0
 
     def note(self, text: str) -> None:
@@ -47,11 +49,13 @@ class ConsoleListener(StepListener):
         self._show(f"{spec.name}: starting")
 
     def line(self, spec: JobSpec, text: str) -> None:
-        """Print a line of a job's log, or show its progress."""
-        if not text.startswith(PROGRESS):
+        """Print a line of a job's log, or show its progress; tracebacks stay in the log without --debug."""
+        if text.startswith(TRACEBACK_MARK) and not self._debug:
+            return
+        if not text.startswith(PROGRESS_MARK):
             self._print(f"{spec.name}: {text}")
             return
-        progress = f"{spec.name}: {text.removeprefix(PROGRESS)}"
+        progress = f"{spec.name}: {text.removeprefix(PROGRESS_MARK)}"
         self._show(progress)
         now = time.monotonic()
         if self._status is None and now - self._last_progress >= PLAIN_PROGRESS_SECONDS:
@@ -73,14 +77,14 @@ class ConsoleListener(StepListener):
 
 
 @contextlib.contextmanager
-def console_listener() -> Iterator[ConsoleListener]:
-    """The listener for this process's stderr."""
-    console = Console(stderr=True)
+def console_listener(context: typer.Context) -> Iterator[ConsoleListener]:
+    """The listener for this process's stderr; the command's context says whether --debug was given."""
+    console, debug = Console(stderr=True), bool(context.obj)
     if not console.is_terminal:
-        yield ConsoleListener(console, None)
+        yield ConsoleListener(console, None, debug=debug)
         return
     with console.status("") as status:
-        yield ConsoleListener(console, status)
+        yield ConsoleListener(console, status, debug=debug)
 
 
 def print_summary(summary: RunSummary) -> None:

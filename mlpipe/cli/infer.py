@@ -10,6 +10,7 @@ from mlpipe.cli.arguments import DEFAULT_SETTINGS, Overrides, SettingsFile, read
 
 
 def infer(
+    context: typer.Context,
     settings: SettingsFile = DEFAULT_SETTINGS,
     overrides: Overrides = None,
     run_num: Annotated[
@@ -21,6 +22,6 @@ def infer(
     from mlpipe import experiment  # kept out of --help and of settings errors
     from mlpipe.cli.console import console_listener, print_inferred
 
-    with console_listener() as listener:
+    with console_listener(context) as listener:
         inferred = experiment.infer(resolved, listener, run_num)
     print_inferred(inferred)

@@ -10,6 +10,7 @@ from mlpipe.cli.arguments import DEFAULT_SETTINGS, Overrides, SettingsFile, read
 
 
 def reconcile(
+    context: typer.Context,
     settings: SettingsFile = DEFAULT_SETTINGS,
     overrides: Overrides = None,
     force: Annotated[bool, typer.Option("--force", help="Collect the rows even where nothing has changed.")] = False,
@@ -19,6 +20,6 @@ def reconcile(
     from mlpipe import experiment  # kept out of --help and of settings errors
     from mlpipe.cli.console import console_listener, print_snapshot
 
-    with console_listener() as listener:
+    with console_listener(context) as listener:
         snapshot = experiment.reconcile(resolved, listener, force=force)
     print_snapshot(snapshot)

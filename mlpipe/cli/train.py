@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import typer
+
 from mlpipe.cli.arguments import DEFAULT_SETTINGS, New, Overrides, SettingsFile, read_settings
 
 
-def train(settings: SettingsFile = DEFAULT_SETTINGS, overrides: Overrides = None, new: New = False) -> None:
+def train(
+    context: typer.Context, settings: SettingsFile = DEFAULT_SETTINGS, overrides: Overrides = None, new: New = False
+) -> None:
     """Train and export every model, and leave the test set unopened."""
     resolved = read_settings(settings, overrides)
     from mlpipe import experiment  # kept out of --help and of settings errors
     from mlpipe.cli.console import console_listener, print_trained
 
-    with console_listener() as listener:
+    with console_listener(context) as listener:
         trained = experiment.train(resolved, listener, new=new)
     print_trained(trained)

@@ -15,7 +15,7 @@ import threading
 import traceback
 from types import FrameType
 
-from mlpipe.contract import PARENT_VARIABLE, ContractFolders
+from mlpipe.contract import PARENT_VARIABLE, TRACEBACK_MARK, ContractFolders
 from mlpipe.errors import JobError, JobStopped, MlpipeError
 from mlpipe.jobs.environment import job_folders, read_context, sagemaker_variables
 from mlpipe.manifest import write_manifest
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 def main(arguments: list[str]) -> int:
     """Run the step that `arguments` name; returns the exit code of its error, or 0."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+    _log_to_stdout()
     signal.signal(signal.SIGTERM, _stop)
     _end_with_parent()
     folders = job_folders(arguments, os.environ)
@@ -57,12 +57,25 @@ def _run(folders: ContractFolders) -> None:
 
 
 def _report(error: MlpipeError, folders: ContractFolders, cause: BaseException | None = None) -> int:
-    """Log the traceback and write the failure file; returns the exit code."""
+    """Log the error and write the failure file; returns the exit code."""
+    logger.error("%s", error, exc_info=cause or error)
     trace = "".join(traceback.format_exception(cause or error))
-    logger.error("%s", trace)
     folders.failure.parent.mkdir(parents=True, exist_ok=True)
     folders.failure.write_text(f"{type(error).__name__}: {error}\n\n{trace}", encoding="utf-8")
     return error.exit_code
+
+
+class _Formatter(logging.Formatter):
+    """Marks the lines of tracebacks."""
+
+    def formatException(self, ei: logging._SysExcInfoType) -> str:  # noqa: N802 (the base class calls it so)
+        return "\n".join(f"{TRACEBACK_MARK}{line}" for line in super().formatException(ei).splitlines())
+
+
+def _log_to_stdout() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _stop(_signum: int, _frame: FrameType | None) -> None:

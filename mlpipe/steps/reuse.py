@@ -30,8 +30,8 @@ def data_inputs(settings: Settings, source: UserSource, functions: tuple[str, ..
     inputs: Inputs = {"the data format": DATA_FORMAT, "Python": platform.python_version(), "SEED": given["seed"]}
     inputs |= {f"[DATA] {name.upper()}": value for name, value in given["data"].items()}
     inputs |= {f"[USER] {name}": value for name, value in given["user"].items()}
-    for name in functions:
-        inputs[f"{name}() or a file that it can reach"] = f"sha256:{source.functions[name].sha256}"
+    inputs |= {f"{name}()": f"sha256:{source.functions[name].definition_sha256}" for name in functions}
+    inputs |= {f"a file that {name}() can reach": f"sha256:{source.functions[name].sha256}" for name in functions}
     return inputs
 
 
@@ -59,8 +59,7 @@ def find(place: Workplace, step: str, inputs: Inputs, snapshot_key: str) -> Snap
         if is_committed(place.storage, key):
             return Snapshot(open_unit(place.storage, key), address, True, "nothing that it is made from has changed")
         return f"snapshot {address} is gone"
-    newest = _newest_record(place, step)
-    return _first_difference(newest["inputs"], inputs) if newest else "it was not made before"
+    return _reason(place, step, inputs)
 
 
 def remember(place: Workplace, step: str, inputs: Inputs, address: str) -> None:
@@ -74,20 +73,25 @@ def address_of(inputs: Inputs) -> str:
     return digest(to_bytes(inputs))[:16]
 
 
-def _newest_record(place: Workplace, step: str) -> dict[str, Any] | None:
+def _reason(place: Workplace, step: str, inputs: Inputs) -> str:
+    """What differs first from the most similar inputs of before; of equally similar ones from the newest."""
     folder = place.tree.records(step)
     records = [read_document(place.storage, f"{folder}/{name}") for name in place.storage.files(folder)]
-    return max(records, key=lambda record: str(record["made"]), default=None)
+    newest_first = sorted(records, key=lambda record: str(record["made"]), reverse=True)
+    differences = [_differences(record["inputs"], inputs) for record in newest_first]
+    return min(differences, key=len)[0] if differences else "it was not made before"
 
 
-def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Every input that differs, in words."""
     plain = json.loads(to_bytes(new))  # as the old ones were read: tuples are lists
-    for name in [*plain, *old]:
+    found = []
+    for name in dict.fromkeys([*plain, *old]):
         if name not in old:
-            return f"{name} is new"
-        if name not in plain:
-            return f"{name} is no longer there"
-        if old[name] != plain[name]:
+            found.append(f"{name} is new")
+        elif name not in plain:
+            found.append(f"{name} is no longer there")
+        elif old[name] != plain[name]:
             is_hash = str(plain[name]).startswith("sha256:")
-            return f"{name} has changed" + ("" if is_hash else f" from {old[name]} to {plain[name]}")
-    return "it was not made before"
+            found.append(f"{name} has changed" + ("" if is_hash else f" from {old[name]} to {plain[name]}"))
+    return found

@@ -70,14 +70,13 @@ class Case:
 class CaseMaker:
     """Makes the cases of a plan from the validation rows, and their tensors.
 
-    `token_budget` and `max_batch` are those of inference: validation rows are batched as test rows will be.
+    `token_budget` is that of inference: validation rows are batched as test rows will be.
     """
 
     rows: EncodedRows
     inputs: tuple[InputSpec, ...]
     lengths: Lengths
     token_budget: int
-    max_batch: int
 
     def cases(self, plan: Plan) -> list[Case]:
         """Every case that a model exported by this plan has to get right, none twice."""
@@ -128,7 +127,7 @@ class CaseMaker:
 
     def _real_batches(self, plan: Plan, real: Sequence[ProbeRow]) -> list[Case]:
         widths = np.array([row.length if plan.is_seq_dynamic else self.lengths.longest for row in real])
-        batches = budget_batches(widths, self.token_budget, self.max_batch)
+        batches = budget_batches(widths, self.token_budget, max_batch=len(real))
         return [self._padded(plan, "validation rows", [real[at] for at in batch]) for batch in batches]
 
     def _padded(self, plan: Plan, name: str, rows: Sequence[ProbeRow]) -> Case:

@@ -61,7 +61,6 @@ def _case_maker(job: TrainingJob, inputs: tuple[InputSpec, ...], validation: Enc
         inputs=inputs,
         lengths=snapshot_lengths([(column.min_length, column.max_length) for column in columns], validation),
         token_budget=job.settings.inference.token_budget,
-        max_batch=job.settings.training.max_batch_per_device,
     )
 
 

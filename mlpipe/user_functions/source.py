@@ -18,12 +18,15 @@ from mlpipe.user_functions.protocols import FUNCTIONS
 
 @dataclass(frozen=True)
 class FunctionSource:
-    """One user function: where it is defined, and the sha256 over every file of the user's that it can reach."""
+    """One user function: where it is defined, and what it consists of.
+
+    `definition_sha256` is of its own text, `sha256` of every file of the user's that it can reach.
+    """
 
     name: str
     file: Path
     line: int
-    closure: tuple[Path, ...]
+    definition_sha256: str
     sha256: str
 
 
@@ -85,7 +88,8 @@ def _read_function(root: Path, package: str, name: str) -> FunctionSource:
             where, definition = found
             _check_arguments(root, where, definition, name)
             closure = _closure(root, package, where)
-            return FunctionSource(name, where, definition.lineno, closure, _hash_files(root, closure))
+            own = hashlib.sha256(ast.unparse(definition).encode()).hexdigest()
+            return FunctionSource(name, where, definition.lineno, own, _hash_files(root, closure))
     places = " or ".join(_shown(root, file) for file in candidates)
     raise UserFunctionError(f"{places}: no function {name}({', '.join(FUNCTIONS[name])}) is defined there")
 

@@ -154,7 +154,7 @@ def test_a_new_run_reuses_the_snapshots_and_equals_the_first_byte_for_byte(finis
 def test_a_changed_encode_makes_a_new_snapshot_and_says_why(finished_copy: Project):
     finished_copy.edit("functions.py", "* 7", "* 5")
     done = finished_copy.mlpipe("prepare")
-    assert "encode() or a file that it can reach has changed" in done.stderr
+    assert "prepare: splitting and encoding the rows: encode() has changed" in done.stderr
     assert len(list((finished_copy.tree / "data" / "prepared").iterdir())) == 2
     assert len(list((finished_copy.tree / "data" / "reconciled").iterdir())) == 1
 

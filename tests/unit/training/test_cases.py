@@ -34,7 +34,7 @@ def rows(tmp_path) -> EncodedRows:
 
 @pytest.fixture
 def maker(rows) -> CaseMaker:
-    return CaseMaker(rows, (TOKENS, PIXELS), Lengths(1, 5, 12), token_budget=40, max_batch=16)
+    return CaseMaker(rows, (TOKENS, PIXELS), Lengths(1, 5, 12), token_budget=40)
 
 
 def test_the_lengths_to_try_span_every_ragged_input(rows) -> None:
@@ -54,7 +54,7 @@ def test_rows_are_tiled_or_cut_to_their_length_and_padded_to_the_width(maker) ->
 
 
 def test_all_ragged_inputs_of_a_row_have_one_length(rows) -> None:
-    maker = CaseMaker(rows, (TOKENS, TOKENS), Lengths(1, 5, 12), 40, 16)
+    maker = CaseMaker(rows, (TOKENS, TOKENS), Lengths(1, 5, 12), 40)
     first, second = maker.tensors(Case("made", (ProbeRow(0, 3),), width=4))
     assert torch.equal(first, second)
 
@@ -94,6 +94,6 @@ def test_no_case_is_tried_twice(maker, plan) -> None:
 
 
 def test_very_long_rows_are_tried_in_smaller_numbers(rows) -> None:
-    maker = CaseMaker(rows, (TOKENS,), Lengths(1, 5, 4096), token_budget=40, max_batch=16)
+    maker = CaseMaker(rows, (TOKENS,), Lengths(1, 5, 4096), token_budget=40)
     cases = maker.cases(LONGEST)
     assert sum(len(case.rows) for case in cases if case.name == "validation rows") <= 16
