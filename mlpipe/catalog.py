@@ -84,6 +84,14 @@ def settings_of(storage: Storage, run: RunTree) -> Settings:
     return Settings.from_json(read_document(storage, run.resolved_settings))
 
 
+def recorded_threads(storage: Storage, run: RunTree) -> int | None:
+    """The threads that the jobs of a committed run had; None for an uncommitted one."""
+    if not is_run_committed(storage, run):
+        return None
+    threads: int = json.loads(open_unit(storage, run.root).read("run.json"))["jobs"][-1]["threads"]
+    return threads
+
+
 def prepared_of(storage: Storage, tree: ExperimentTree, run: RunTree) -> Unit:
     """The prepared snapshot that a run was made with."""
     return open_unit(storage, tree.prepared(fingerprint_of(storage, run)["snapshot"]))

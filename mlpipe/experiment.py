@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlpipe.backends import LocalBackend
-from mlpipe.catalog import find_run, newest_committed_run, prepared_of, settings_of
+from mlpipe.catalog import find_run, newest_committed_run, prepared_of, recorded_threads, settings_of
 from mlpipe.errors import Interrupted, MlpipeError
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.settings import Settings
 from mlpipe.steps.claim import ClaimRun
 from mlpipe.steps.infer import InferModels
 from mlpipe.steps.keys import PREPARED, RECONCILED, RUN, SUMMARY, trained
-from mlpipe.steps.outcomes import RunSummary, Snapshot
+from mlpipe.steps.outcomes import RunSummary, Snapshot, failure_of
 from mlpipe.steps.prepare import Prepare
 from mlpipe.steps.reconcile import Reconcile
 from mlpipe.steps.report import Report
@@ -73,11 +73,9 @@ def train(settings: Settings, listener: StepListener, *, new: bool = False) -> T
     failed = tuple(pipeline[trained(name)] for name in names if not pipeline[trained(name)].is_published)
     published = tuple(name for name in names if pipeline[trained(name)].is_published)
     write_state(place.storage, claim, "trained" if not failed else "partial")
-    location = place.storage.locate(claim.run.root)
-    summary = RunSummary(claim.run, location, False, {"models": published}, {}, failed)
-    if error := summary.failure():
+    if error := failure_of(claim.run.run_num, failed, is_any_done=bool(published)):
         raise error
-    return TrainedRun(claim.run.run_num, location, published)
+    return TrainedRun(claim.run.run_num, place.storage.locate(claim.run.root), published)
 
 
 def run(settings: Settings, listener: StepListener, *, new: bool = False) -> RunSummary:
@@ -135,8 +133,13 @@ def _workplace(settings: Settings, listener: StepListener) -> Workplace:
 
 
 def _workplace_of_run(settings: Settings, listener: StepListener, storage: Storage, run: RunTree) -> Workplace:
-    """The workplace of an existing run: its own resolved settings and its own copy of the user's code."""
-    own = settings_of(storage, run)
+    """The workplace of an existing run: its own resolved settings, threads and copy of the user's code.
+
+    Only [LOCAL], which limits jobs, is the command's.
+    """
+    own = replace(settings_of(storage, run), local=settings.local)
+    if threads := recorded_threads(storage, run):
+        own = replace(own, training=own.training.model_copy(update={"threads": threads}))
     package = Path(own.experiment.user_functions).name
     source = read_user_source(storage.workspace(run.user_functions) / package)
     return Workplace(own, source, storage, LocalBackend(storage, settings.root), listener)
@@ -145,7 +148,7 @@ def _workplace_of_run(settings: Settings, listener: StepListener, storage: Stora
 def _execute(place: Workplace, tasks: Sequence[Task], pipeline: Pipeline | None = None) -> Pipeline:
     """Run the tasks; whatever ends them early is written to the state of the run that they claimed, if they did."""
     pipeline = pipeline or Pipeline()
-    with _interruptible("the same command continues where it was stopped"):
+    with _interruptible("the same command, without --new, continues where it was stopped"):
         try:
             return execute_task_plan(get_task_plan(tasks), pipeline)
         except BaseException as error:

@@ -18,7 +18,9 @@ from mlpipe.specs import FileRecord
 MANIFEST = "manifest.json"
 SUCCESS = "_SUCCESS"
 
-_ALTERED_HINT = "restore the file from a backup, or make a new run with --new; nothing was loaded from it"
+ALTERED_HINT = (
+    "restore it from a backup; a folder below data/ can be deleted instead, and is made again by the next command"
+)
 
 
 def sha256_of(path: Path) -> str:
@@ -51,13 +53,13 @@ def parse_manifest(content: bytes, source: str) -> dict[str, FileRecord]:
     try:
         return {name: FileRecord(**record) for name, record in json.loads(content)["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(f"{source} is not a manifest: {error}", hint=_ALTERED_HINT) from error
+        raise IntegrityError(f"{source} is not a manifest: {error}", hint=ALTERED_HINT) from error
 
 
 def check_content(content: bytes, record: FileRecord, source: str) -> None:
     """Raise IntegrityError unless `content` is what the manifest vouches for."""
     if len(content) != record.size or digest(content) != record.sha256:
-        raise IntegrityError(f"{source} has changed since it was committed (its sha256 differs)", hint=_ALTERED_HINT)
+        raise IntegrityError(f"{source} has changed since it was committed (its sha256 differs)", hint=ALTERED_HINT)
 
 
 def check_folder(folder: Path, files: Mapping[str, FileRecord], source: str) -> None:
@@ -68,10 +70,10 @@ def check_folder(folder: Path, files: Mapping[str, FileRecord], source: str) -> 
     for name, record in files.items():
         path = folder / name
         if not path.is_file():
-            raise IntegrityError(f"{source}/{name} is missing", hint=_ALTERED_HINT)
+            raise IntegrityError(f"{source}/{name} is missing", hint=ALTERED_HINT)
         if path.stat().st_size != record.size or sha256_of(path) != record.sha256:
             raise IntegrityError(
-                f"{source}/{name} has changed since it was committed (its sha256 differs)", hint=_ALTERED_HINT
+                f"{source}/{name} has changed since it was committed (its sha256 differs)", hint=ALTERED_HINT
             )
 
 

@@ -53,9 +53,9 @@ class RunTree:
         """A job's own working space; nothing in it is promised to stay."""
         return f"{self.root}/attempts/{attempt_id}"
 
-    def log(self, job_name: str) -> str:
-        """The log of a job."""
-        return f"{self.root}/logs/{job_name}.log"
+    def log(self, attempt_id: str) -> str:
+        """The log of one attempt."""
+        return f"{self.root}/logs/{attempt_id}.log"
 
     @property
     def models(self) -> str:
@@ -107,18 +107,13 @@ class ExperimentTree:
         """The working space of a job that belongs to no run."""
         return f"{self.name}/data/attempts/{attempt_id}"
 
-    def log(self, job_name: str) -> str:
-        """The log of a job that belongs to no run."""
-        return f"{self.name}/data/logs/{job_name}.log"
+    def log(self, attempt_id: str) -> str:
+        """The log of one attempt of a job that belongs to no run."""
+        return f"{self.name}/data/logs/{attempt_id}.log"
 
     def test_use(self, use_id: str) -> str:
         """One opening of a test set; only ever added."""
         return f"{self.name}/test_uses/{use_id}.json"
-
-    @property
-    def test_uses(self) -> str:
-        """The folder of all openings of test sets."""
-        return f"{self.name}/test_uses"
 
     @property
     def runs(self) -> str:

@@ -20,7 +20,6 @@ class JobState(enum.StrEnum):
     IN_PROGRESS = "InProgress"
     COMPLETED = "Completed"
     FAILED = "Failed"
-    STOPPED = "Stopped"
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,12 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class JobResult:
-    """A completed job: the storage keys of its working space and its output, and its wall-clock time."""
+    """A completed job: the storage keys of its working space and its output, its threads, and its wall-clock time."""
 
     name: str
     attempt: str
     output: str
+    threads: int
     seconds: float
 
 
@@ -106,7 +106,7 @@ def run_job(backend: Backend, spec: JobSpec, log: str, listener: JobListener) ->
     seconds = time.monotonic() - started
     listener.ended(spec, status, seconds)
     if status.state is JobState.COMPLETED:
-        return JobResult(spec.name, spec.attempt, spec.output, seconds)
+        return JobResult(spec.name, spec.attempt, spec.output, spec.threads, seconds)
     raise failure_of(spec, status, log)
 
 

@@ -16,7 +16,7 @@ from mlpipe.cli.run import run
 from mlpipe.cli.runs import runs
 from mlpipe.cli.show import show
 from mlpipe.cli.train import train
-from mlpipe.errors import Interrupted, MlpipeError
+from mlpipe.errors import MlpipeError, StorageError
 
 app = typer.Typer(
     name="mlpipe",
@@ -60,17 +60,17 @@ def main(arguments: list[str] | None = None) -> None:
         app(args=arguments)
     except MlpipeError as error:
         sys.exit(_report(error, debug="--debug" in arguments))
-    except KeyboardInterrupt:
-        sys.exit(_report(Interrupted("interrupted"), debug="--debug" in arguments))
+    except OSError as error:
+        problem = StorageError(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+        sys.exit(_report(problem, cause=error, debug="--debug" in arguments))
     except Exception as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
         hint = "this is a defect of mlpipe; --debug before the command shows the traceback"
-        sys.exit(_report(MlpipeError(f"{type(error).__name__}: {error}", hint=hint), debug=False))
+        defect = MlpipeError(f"{type(error).__name__}: {error}", hint=hint)
+        sys.exit(_report(defect, cause=error, debug="--debug" in arguments))
 
 
-def _report(error: MlpipeError, *, debug: bool) -> int:
+def _report(error: MlpipeError, *, debug: bool, cause: Exception | None = None) -> int:
     if debug:
-        traceback.print_exception(error)
+        traceback.print_exception(cause or error)
     typer.echo(f"error: {error}", err=True)
     return error.exit_code

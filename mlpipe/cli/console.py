@@ -12,9 +12,9 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from mlpipe.backends import JobState, JobStatus
 from mlpipe.catalog import RunLine
@@ -69,17 +69,17 @@ class ConsoleListener(StepListener):
         self._show("")
 
     def _print(self, text: str) -> None:
-        self._console.print(escape(text), highlight=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
     def _show(self, text: str) -> None:
         if self._status is not None:
-            self._status.update(escape(text))
+            self._status.update(Text(text))
 
 
 @contextlib.contextmanager
 def console_listener(context: typer.Context) -> Iterator[ConsoleListener]:
     """The listener for this process's stderr; the command's context says whether --debug was given."""
-    console, debug = Console(stderr=True), bool(context.obj)
+    console, debug = _console(stderr=True), bool(context.obj)
     if not console.is_terminal:
         yield ConsoleListener(console, None, debug=debug)
         return
@@ -93,9 +93,9 @@ def print_summary(summary: RunSummary) -> None:
     if summary.comparison["models"]:
         console.print(_model_table(summary.comparison["models"], summary.timings))
     for outcome in summary.failed:
-        console.print(f"{outcome.model_name}: failed", highlight=False)
+        console.print(f"{outcome.model_name}: failed")
     state = "committed" if summary.is_committed else "not committed"
-    console.print(f"run {summary.run.run_num} ({state}): {summary.location}", highlight=False, soft_wrap=True)
+    console.print(f"run {summary.run.run_num} ({state}): {summary.location}", soft_wrap=True)
 
 
 def print_snapshot(snapshot: Snapshot) -> None:
@@ -105,8 +105,8 @@ def print_snapshot(snapshot: Snapshot) -> None:
     console = _stdout()
     rows = card["rows"]
     shown = ", ".join(f"{count} {split}" for split, count in rows.items()) if isinstance(rows, dict) else rows
-    console.print(f"snapshot {snapshot.address} ({how}): {shown} rows, {len(card['labels'])} labels", highlight=False)
-    console.print(snapshot.unit.storage.locate(snapshot.unit.key), highlight=False, soft_wrap=True)
+    console.print(f"snapshot {snapshot.address} ({how}): {shown} rows, {len(card['labels'])} labels")
+    console.print(snapshot.unit.storage.locate(snapshot.unit.key), soft_wrap=True)
 
 
 def print_trained(trained: TrainedRun) -> None:
@@ -115,7 +115,7 @@ def print_trained(trained: TrainedRun) -> None:
     console.print(
         f"run {trained.run_num}: {', '.join(trained.model_names)} trained: {trained.location}", soft_wrap=True
     )
-    console.print(f"`mlpipe infer --run-num {trained.run_num}` opens the test set", highlight=False)
+    console.print(f"`mlpipe infer --run-num {trained.run_num}` opens the test set")
 
 
 def print_inferred(inferred: RunSummary | Verification) -> None:
@@ -135,10 +135,10 @@ def print_runs(lines: Sequence[RunLine], *, as_json: bool) -> None:
     if as_json:
         _print_json([asdict(line) for line in lines])
         return
-    table = Table("run", "status", "best model", "macro F1", "updated", "path")
+    table = Table("run", "status", "best model", "macro F1", "updated")
     for line in lines:
         f1 = "" if line.macro_f1 is None else f"{line.macro_f1:.3f}"
-        table.add_row(str(line.run_num), line.status, line.best_model, f1, line.updated, line.location)
+        table.add_row(str(line.run_num), line.status, line.best_model, f1, line.updated)
     _stdout().print(table if lines else "no runs yet; `mlpipe run` makes one")
 
 
@@ -148,18 +148,20 @@ def print_run(record: Mapping[str, Any], *, as_json: bool) -> None:
         _print_json(record)
         return
     console = _stdout()
-    console.print(f"run {record['run_num']}: {record['status']}, {record['updated']}", highlight=False)
-    console.print(f"path: {record['location']}", highlight=False, soft_wrap=True)
-    console.print(f"snapshot: {record['snapshot']}", highlight=False)
-    models = record.get("comparison", {}).get("models", [])
+    console.print(f"run {record['run_num']}: {record['status']}, {record['updated']}")
+    console.print(f"path: {record['location']}", soft_wrap=True)
+    console.print(f"snapshot: {record['snapshot']}")
+    if error := record.get("state", {}).get("error"):
+        console.print(f"error: {error}", soft_wrap=True)
+    models = record["comparison"].get("models", [])
     if models:
         timings = {name: shown["timing"] for name, shown in record["models"].items() if "timing" in shown}
         console.print(_model_table(models, timings))
-    for outcome in record.get("comparison", {}).get("failed", []):
-        console.print(f"{outcome['model_name']}: failed: {outcome['error']}", highlight=False, soft_wrap=True)
+    for outcome in record["comparison"].get("failed", []):
+        console.print(f"{outcome['model_name']}: failed: {outcome['error']}", soft_wrap=True)
     for name, shown in record["models"].items():
         where = shown["path"] if shown["is_published"] else "not published"
-        console.print(f"{name}: {where}", highlight=False, soft_wrap=True)
+        console.print(f"{name}: {where}", soft_wrap=True)
 
 
 def _model_table(models: Sequence[Mapping[str, Any]], timings: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -172,7 +174,7 @@ def _model_table(models: Sequence[Mapping[str, Any]], timings: Mapping[str, Mapp
             _interval(entry["macro_f1"]),
             f"{timing['samples_per_second']:.0f}",
             f"{timing['latency_p99_ms']:.1f}",
-            f"equal, {parity['max_difference']:.0e}" if parity["is_equal"] else "restricted",
+            f"equal for {parity['plan']}, to {parity['max_difference']:.0e}",
         )
     return table
 
@@ -182,8 +184,15 @@ def _interval(estimate: Mapping[str, float]) -> str:
 
 
 def _stdout() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+    console = _console()
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """A console that prints texts as they are: the names, paths and errors of others may look like markup."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def _print_json(document: object) -> None:

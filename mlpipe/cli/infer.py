@@ -17,7 +17,10 @@ def infer(
         int | None, typer.Option("--run-num", min=1, help="The run; by default the newest committed one.")
     ] = None,
 ) -> None:
-    """Infer a run's test set with its own settings; a committed run is computed again and verified."""
+    """Infer a run's test set with its own settings; a committed run is computed again and verified.
+
+    Of the settings given here only [EXPERIMENT], which says where the run is, and [LOCAL] count.
+    """
     resolved = read_settings(settings, overrides)
     from mlpipe import experiment  # kept out of --help and of settings errors
     from mlpipe.cli.console import console_listener, print_inferred

@@ -6,7 +6,7 @@ the plain mean over the labels that occur in truth or prediction; a weighted ave
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -183,13 +183,6 @@ class Statistics:
     def to_json(self) -> dict[str, Any]:
         """The content of statistics.json."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Statistics:
-        """Read what `to_json` wrote."""
-        estimates = {name: Estimate(**document[name]) for name in ("accuracy", "macro_f1", "weighted_f1")}
-        per_label = tuple(LabelStatistics(**entry) for entry in document["per_label"])
-        return cls(**{**document, **estimates, "per_label": per_label, "task_type": TaskType(document["task_type"])})
 
 
 def bootstrap_intervals(

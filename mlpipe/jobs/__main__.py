@@ -16,7 +16,7 @@ import traceback
 from types import FrameType
 
 from mlpipe.contract import PARENT_VARIABLE, TRACEBACK_MARK, ContractFolders
-from mlpipe.errors import JobError, JobStopped, MlpipeError
+from mlpipe.errors import JobError, JobStopped, MlpipeError, StorageError
 from mlpipe.jobs.environment import job_folders, read_context, sagemaker_variables
 from mlpipe.manifest import write_manifest
 
@@ -42,6 +42,8 @@ def main(arguments: list[str]) -> int:
         return _report(JobError("the job was stopped before it had done its work"), folders)
     except MlpipeError as error:
         return _report(error, folders)
+    except OSError as error:
+        return _report(StorageError(f"{error.strerror or error}: {error.filename or ''}"), folders, cause=error)
     except Exception as error:
         return _report(JobError(f"{type(error).__name__}: {error}"), folders, cause=error)
     return 0

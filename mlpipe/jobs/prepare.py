@@ -83,8 +83,8 @@ def _encode(context: JobContext, source: SplitRows) -> dict[str, ModelInputs]:
         # Before the first batch: encoding leaves its truncation and padding behind in a fast tokenizer.
         _save_processor(processor, name, folder / name)
 
-    def encode(model_name: str, examples: dict[str, list[Any]], first_row: int) -> Mapping[str, Any]:
-        return context.functions.encode(examples, processors[model_name], model_name, settings, first_row=first_row)
+    def encode(model_name: str, examples: dict[str, list[Any]], ids: list[str]) -> Mapping[str, Any]:
+        return context.functions.encode(examples, processors[model_name], model_name, settings, ids=ids)
 
     return write_splits(source, model_names, encode, context.output)
 

@@ -84,6 +84,8 @@ def sound_entries(
             problems.add(entry.order, entry.problem(f"this key is set {where} already"))
         elif not _is_known_key(group, entry.key):
             problems.add(entry.order, entry.problem(_unknown_key(group[0], entry.key), is_known=False))
+        elif group[0] == "USER_HYPERPARAMETERS" and entry.key.lower() in Hyperparameters.model_fields:
+            problems.add(entry.order, entry.problem("this is a key of [HYPERPARAMETERS]; write it there"))
         elif reason := _value_problem(group[0], entry.key.lower(), entry.value):
             problems.add(entry.order, entry.problem(reason))
         else:

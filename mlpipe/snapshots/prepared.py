@@ -24,8 +24,8 @@ from mlpipe.snapshots.rows_file import ReconciledRows
 from mlpipe.snapshots.splits import DROPPED, SPLITS
 from mlpipe.specs import column_name
 
-EncodeBatch = Callable[[str, dict[str, list[Any]], int], Mapping[str, Any]]
-"""Model name, examples without label and split, 1-based number of the first row -> inputs as the user returns them."""
+EncodeBatch = Callable[[str, dict[str, list[Any]], list[str]], Mapping[str, Any]]
+"""Model name, examples without label and split, ids of the rows -> inputs as the user returns them."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _encoded_batches(
         kept = batch.filter(pa.array(stays))
         if kept.num_rows:
             columns = _raw_columns(kept, labels[stays])
-            columns |= _encoded_columns(kept, inputs, encode, start + 1)
+            columns |= _encoded_columns(kept, inputs, encode)
             yield pa.RecordBatch.from_pydict(columns), splits[stays]
         start += len(batch)
         progress.report(start)
@@ -78,14 +78,14 @@ def _raw_columns(batch: pa.RecordBatch, labels: NDArray[np.int64]) -> dict[str, 
 
 
 def _encoded_columns(
-    batch: pa.RecordBatch, inputs: Mapping[str, ModelInputs], encode: EncodeBatch, first_row: int
+    batch: pa.RecordBatch, inputs: Mapping[str, ModelInputs], encode: EncodeBatch
 ) -> dict[str, pa.Array]:
     ids = batch.column(ID).to_pylist()
     columns: dict[str, pa.Array] = {}
     for model_name, model_inputs in inputs.items():
         # Each model gets lists of its own: what one encode() changes in place, the next must not see.
         examples = batch.drop_columns([name for name in (LABEL, SPLIT) if name in batch.schema.names]).to_pydict()
-        encoded = model_inputs.add(encode(model_name, examples, first_row), ids)
+        encoded = model_inputs.add(encode(model_name, examples, ids), ids)
         named = {column_name(model_name, key, tuple(inputs)): array for key, array in encoded.items()}
         taken = (columns.keys() | set(batch.schema.names) | set(RESERVED)) & named.keys()
         if taken:

@@ -19,6 +19,8 @@ class ClaimRun(Task):
     def __init__(self, place: Workplace, *, new: bool) -> None:
         self._place = place
         self._new = new
+        # Read before the first job starts, as the settings were: what is edited meanwhile belongs to the next run.
+        self._settings_text = place.settings.source.read_bytes()
 
     def execute(self, pipeline: Pipeline) -> Pipeline:
         """Write RUN."""
@@ -32,10 +34,10 @@ class ClaimRun(Task):
         claim = claim_run(place.storage, place.tree, fingerprint, new=self._new, run_num=wanted)
         write_state(place.storage, claim, "running")
         run = claim.run
-        place.storage.write(run.settings, place.settings.source.read_bytes())
+        place.storage.write(run.settings, self._settings_text)
         place.storage.write(run.resolved_settings, to_bytes(place.settings.to_json()))
-        for name, path in place.source.files().items():
-            place.storage.write(f"{run.user_functions}/{name}", path.read_bytes())
+        for name, content in place.source.files.items():
+            place.storage.write(f"{run.user_functions}/{name}", content)
         place.listener.note(f"run {run.run_num} is {'resumed' if claim.is_resumed else 'new'}")
         pipeline[RUN] = claim
         return pipeline

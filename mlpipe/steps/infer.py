@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlpipe.backends import JobResult
+from mlpipe.errors import JobError
 from mlpipe.manifest import to_bytes
 from mlpipe.runs import RunTree
 from mlpipe.specs import Channel, ModelOutcome
@@ -16,6 +17,7 @@ from mlpipe.steps.keys import INFERRED, PREPARED, RUN, trained
 from mlpipe.steps.ownership import publish
 from mlpipe.steps.state import record_job
 from mlpipe.steps.workplace import Workplace
+from mlpipe.storage.claims import Claim
 from mlpipe.storage.units import Unit, is_committed, open_unit
 from mlpipe.workflow import Pipeline, Task
 
@@ -38,22 +40,32 @@ class InferModels(Task):
             for name, outcome in outcomes.items()
             if outcome.is_published and not is_committed(place.storage, claim.run.inference(name))
         ]
-        if todo:
-            result = run_inference(place, claim.run, pipeline[PREPARED].unit, todo)
-            for outcome in inference_outcomes(place, result):
-                outcomes[outcome.model_name] = outcome
-                if outcome.is_published:
-                    publish(
-                        place.storage,
-                        claim,
-                        f"{result.output}/{outcome.model_name}",
-                        claim.run.inference(outcome.model_name),
-                    )
-                else:
-                    place.listener.note(f"infer {outcome.model_name}: failed: {outcome.error}")
-            record_job(place.storage, claim, result)
+        for outcome in self._infer(claim, pipeline[PREPARED].unit, todo) if todo else ():
+            outcomes[outcome.model_name] = outcome
         pipeline[INFERRED] = outcomes
         return pipeline
+
+    def _infer(self, claim: Claim, prepared: Unit, model_names: Sequence[str]) -> list[ModelOutcome]:
+        """Infer models and publish what came of them; a job that dies with several models is repeated one by one."""
+        place = self._place
+        try:
+            result = run_inference(place, claim.run, prepared, model_names)
+        except JobError as error:
+            if len(model_names) == 1:
+                place.listener.note(f"infer {model_names[0]}: failed: {error}")
+                return [ModelOutcome(model_names[0], str(error), type(error).__name__)]
+            place.listener.note(f"infer: {error}")
+            place.listener.note("infer: each model is now tried by itself")
+            return [outcome for name in model_names for outcome in self._infer(claim, prepared, [name])]
+        outcomes = inference_outcomes(place, result)
+        for outcome in outcomes:
+            name = outcome.model_name
+            if outcome.is_published:
+                publish(place.storage, claim, f"{result.output}/{name}", claim.run.inference(name))
+            else:
+                place.listener.note(f"infer {name}: failed: {outcome.error}")
+        record_job(place.storage, claim, result)
+        return outcomes
 
 
 def run_inference(place: Workplace, run: RunTree, prepared: Unit, model_names: Sequence[str]) -> JobResult:
@@ -71,7 +83,7 @@ def run_inference(place: Workplace, run: RunTree, prepared: Unit, model_names: S
         prepared.channel("encoding", "encoding"),
         _models_channel(place, run, model_names),
     ]
-    return place.run_job("infer", channels, place=run, arguments={"model_names": list(model_names)})
+    return place.run_job("infer", channels, tree=run, arguments={"model_names": list(model_names)})
 
 
 def inference_outcomes(place: Workplace, result: JobResult) -> list[ModelOutcome]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,15 +34,19 @@ class RunSummary:
     failed: tuple[ModelOutcome, ...]
 
     def failure(self) -> MlpipeError | None:
-        """PartialFailure where some models failed, the first model's own error where all did, else None."""
-        if not self.failed:
-            return None
-        names = ", ".join(outcome.model_name for outcome in self.failed)
-        if self.comparison["models"]:
-            return PartialFailure(
-                f"run {self.run.run_num}: {names} failed, the other models are done",
-                hint="the same command again does only what is missing",
-            )
-        first = self.failed[0]
-        cls = error_classes().get(first.error_class, MlpipeError)
-        return cls(f"run {self.run.run_num}: no model came through ({names}). {first.error}")
+        """The error of the models that failed; see `failure_of`."""
+        return failure_of(self.run.run_num, self.failed, is_any_done=bool(self.comparison["models"]))
+
+
+def failure_of(run_num: int, failed: Sequence[ModelOutcome], *, is_any_done: bool) -> MlpipeError | None:
+    """PartialFailure where some models of a run failed, the first model's own error where all did, else None."""
+    if not failed:
+        return None
+    names = ", ".join(outcome.model_name for outcome in failed)
+    if is_any_done:
+        return PartialFailure(
+            f"run {run_num}: {names} failed, the other models are done",
+            hint="the same command again, without --new, does only what is missing",
+        )
+    cls = error_classes().get(failed[0].error_class, MlpipeError)
+    return cls(f"run {run_num}: no model came through ({names}). {failed[0].error}")

@@ -32,7 +32,7 @@ class Prepare(Task):
             pipeline[PREPARED] = found
             return pipeline
         place.listener.note(f"prepare: splitting and encoding the rows: {found}")
-        result = place.run_job("prepare", [reconciled.unit.channel("reconciled")], place=place.tree)
+        result = place.run_job("prepare", [reconciled.unit.channel("reconciled")], tree=place.tree)
         address = address_of(inputs)
         unit = commit(place.storage, result.output, place.tree.prepared(address))
         place.storage.delete(result.attempt)

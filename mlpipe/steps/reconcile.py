@@ -27,13 +27,17 @@ class Reconcile(Task):
         inputs = data_inputs(place.settings, place.source, ("reconcile",)) | source_inputs(place.settings)
         found = find(place, "reconcile", inputs, place.tree.reconciled("{}"))
         if isinstance(found, Snapshot) and not self._force:
-            unwatched = "" if place.settings.data.sources else " (no [DATA] SOURCES are watched; --force collects anew)"
+            unwatched = (
+                ""
+                if place.settings.data.sources
+                else " (no [DATA] SOURCES are watched; `mlpipe reconcile --force` collects anew)"
+            )
             place.listener.note(f"reconcile: snapshot {found.address} is reused: {found.reason}{unwatched}")
             pipeline[RECONCILED] = found
             return pipeline
         reason = found if isinstance(found, str) else "--force was given"
         place.listener.note(f"reconcile: collecting the rows: {reason}")
-        result = place.run_job("reconcile", [], place=place.tree)
+        result = place.run_job("reconcile", [], tree=place.tree)
         address = digest(place.storage.read(f"{result.output}/{MANIFEST}"))[:16]
         unit = commit(place.storage, result.output, place.tree.reconciled(address))
         place.storage.delete(result.attempt)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any
 
-from mlpipe import __version__
 from mlpipe.manifest import MANIFEST, SUCCESS, digest, to_bytes
 from mlpipe.specs import FileRecord, ModelOutcome
 from mlpipe.steps.keys import INFERRED, PREPARED, RUN, SUMMARY
@@ -22,8 +19,6 @@ from mlpipe.storage.claims import Claim
 from mlpipe.storage.documents import read_document
 from mlpipe.storage.units import Unit, is_committed, open_unit
 from mlpipe.workflow import Pipeline, Task
-
-RECORDED_PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "pyarrow", "safetensors")
 
 
 class Report(Task):
@@ -92,7 +87,7 @@ def _model_entry(place: Workplace, claim: Claim, model_name: str) -> dict[str, A
         "macro_f1": statistics["macro_f1"],
         "weighted_f1": statistics["weighted_f1"],
         "best_epoch": metrics["best_epoch"],
-        "parity": {"is_equal": parity["is_equal"], "max_difference": parity["max_difference"]},
+        "parity": {"plan": parity["plan"], "max_difference": parity["max_difference"]},
     }
 
 
@@ -103,16 +98,12 @@ def _commit_run(place: Workplace, claim: Claim, prepared: Unit, published: Seque
         "run_num": run.run_num,
         "committed": datetime.now(UTC).isoformat(timespec="seconds"),
         "owner": asdict(claim.owner),
-        "versions": {"mlpipe": __version__, "python": platform.python_version()}
-        | {name: metadata.version(name) for name in RECORDED_PACKAGES},
-        "machine": {"platform": platform.platform(), "threads": place.threads},
         "functions": place.source.sha256,
         "snapshot": {"key": prepared.key, "sha256": prepared.sha256},
         "units": {unit.key.removeprefix(f"{run.root}/"): unit.sha256 for unit in units},
         "jobs": read_document(storage, run.state).get("jobs", []),
     }
     storage.write(run.record, to_bytes(record))
-    write_state(storage, claim, "committed")
     names = ["settings.ini", "settings.resolved.json", "comparison.json", "run.json"]
     names += [f"user_functions/{name}" for name in storage.files(run.user_functions)]
     names += [f"{unit.key.removeprefix(f'{run.root}/')}/{MANIFEST}" for unit in units]
@@ -121,3 +112,4 @@ def _commit_run(place: Workplace, claim: Claim, prepared: Unit, published: Seque
     manifest = to_bytes({"files": files})
     storage.write(f"{run.root}/{MANIFEST}", manifest)
     storage.write(f"{run.root}/{SUCCESS}", f"{digest(manifest)}\n".encode())
+    write_state(storage, claim, "committed")

@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from mlpipe.errors import SettingsError
@@ -43,7 +44,9 @@ def source_inputs(settings: Settings) -> Inputs:
         if not path.exists():
             raise SettingsError(f"[DATA] SOURCES: {path} does not exist", hint="correct the path, or remove it")
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        inputs |= {f"the source {file}": f"sha256:{sha256_of(file)}" for file in files}
+        # Named as in the settings: a folder that was moved or cloned has the same sources.
+        names = {f"the source {(Path(text) / file.relative_to(path)).as_posix()}": file for file in files}
+        inputs |= {name: f"sha256:{sha256_of(file)}" for name, file in names.items()}
     return inputs
 
 
@@ -54,7 +57,7 @@ def find(place: Workplace, step: str, inputs: Inputs, snapshot_key: str) -> Snap
     """
     record = place.tree.record(step, address_of(inputs))
     if place.storage.exists(record):
-        address = read_document(place.storage, record)["snapshot"]
+        address = read_document(place.storage, record, "snapshot")["snapshot"]
         key = snapshot_key.format(address)
         if is_committed(place.storage, key):
             return Snapshot(open_unit(place.storage, key), address, True, "nothing that it is made from has changed")
@@ -76,7 +79,8 @@ def address_of(inputs: Inputs) -> str:
 def _reason(place: Workplace, step: str, inputs: Inputs) -> str:
     """What differs first from the most similar inputs of before; of equally similar ones from the newest."""
     folder = place.tree.records(step)
-    records = [read_document(place.storage, f"{folder}/{name}") for name in place.storage.files(folder)]
+    names = [name for name in place.storage.files(folder) if name.endswith(".json")]
+    records = [read_document(place.storage, f"{folder}/{name}", "made", "inputs") for name in names]
     newest_first = sorted(records, key=lambda record: str(record["made"]), reverse=True)
     differences = [_differences(record["inputs"], inputs) for record in newest_first]
     return min(differences, key=len)[0] if differences else "it was not made before"

@@ -41,7 +41,7 @@ class TrainModel(Task):
         hyperparameters = place.settings.hyperparameters[name].model_dump()
         hyperparameters |= place.settings.user_hyperparameters[name]
         try:
-            result = place.run_job("train", channels, place=claim.run, model_name=name, hyperparameters=hyperparameters)
+            result = place.run_job("train", channels, tree=claim.run, model_name=name, hyperparameters=hyperparameters)
         except (JobError, UserFunctionError, ExportError) as error:
             place.listener.note(f"train {name}: failed: {error}")
             return ModelOutcome(name, error=str(error), error_class=type(error).__name__)

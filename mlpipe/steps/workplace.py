@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -52,17 +51,18 @@ class Workplace:
         step: str,
         channels: Sequence[Channel],
         *,
-        place: ExperimentTree | RunTree,
+        tree: ExperimentTree | RunTree,
         model_name: str = "",
         arguments: Mapping[str, Any] | None = None,
         hyperparameters: Mapping[str, Scalar] | None = None,
     ) -> JobResult:
-        """Run one job of `step` in an attempt of its own below `place`, and return its result.
+        """Run one job of `step` in an attempt of its own below `tree`, and return its result.
 
         A job for one model is a training job. The attempt of a failed job stays, for whoever wants to look into it.
         """
         name = f"{step}-{model_name}" if model_name else step
-        attempt = place.attempt(f"{name}-{uuid.uuid4().hex[:12]}")
+        attempt_id = f"{name}-{uuid.uuid4().hex[:12]}"
+        attempt = tree.attempt(attempt_id)
         job_channel = self._write_job_channel(
             f"{attempt}/{JOB_CHANNEL}_channel", step, channels, {**(arguments or {}), "model_name": model_name or None}
         )
@@ -75,7 +75,7 @@ class Workplace:
             hyperparameters=hyperparameters or {},
             threads=self.threads,
             max_runtime_s=self.settings.local.max_runtime,
-            log=place.log(name),
+            log=tree.log(attempt_id),
         )
         return run_job(self.backend, spec, self.storage.locate(spec.log), self.listener)
 
@@ -83,10 +83,10 @@ class Workplace:
         self, key: str, step: str, channels: Sequence[Channel], arguments: Mapping[str, Any]
     ) -> Channel:
         folder = self.storage.workspace(key)
-        for name, path in self.source.files().items():
+        for name, content in self.source.files.items():
             target = folder / "user_functions" / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            target.write_bytes(content)
         (folder / "settings.resolved.json").write_bytes(to_bytes(self.settings.to_json()))
         job = {
             "step": step,

@@ -57,8 +57,8 @@ class Storage(Protocol):
         """Make the files below `key` readable at the local path `folder`, which must not exist yet."""
         ...
 
-    def publish(self, source: str, destination: str) -> None:
-        """Move a folder to where readers look for it; `destination` must not hold anything."""
+    def publish(self, source: str, destination: str) -> bool:
+        """Move a folder to where readers look for it; False, and nothing moved, where something stands there."""
         ...
 
     def delete(self, key: str) -> None:

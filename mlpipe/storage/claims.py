@@ -9,16 +9,23 @@ from dataclasses import asdict, dataclass
 
 import psutil
 
-from mlpipe.errors import UsageError
+from mlpipe.errors import IntegrityError, UsageError
 from mlpipe.manifest import SUCCESS, to_bytes
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.storage.base import Storage
 from mlpipe.storage.documents import read_document
 
+START_TOLERANCE_S = 2.0
+"""How exactly the start of a process is known."""
+
 
 @dataclass(frozen=True)
 class Owner:
-    """A process that owns a run; `started` (seconds since the epoch) tells it from a later process of the same pid."""
+    """A process that owns a run.
+
+    `started` (seconds after the boot of its host) tells it from a later process of the same pid, whatever happens to
+    the clock.
+    """
 
     uuid: str
     host: str
@@ -29,17 +36,18 @@ class Owner:
     def this_process(cls) -> Owner:
         """A new owner: this process, with an identity of its own."""
         process = psutil.Process()
-        return cls(uuid.uuid4().hex, socket.gethostname(), process.pid, process.create_time())
+        return cls(uuid.uuid4().hex, socket.gethostname(), process.pid, _seconds_after_boot(process))
 
     def is_alive(self) -> bool:
         """False when the process is known to be gone; a process of another host counts as alive."""
         if self.host != socket.gethostname():
             return True
         try:
-            started: float = psutil.Process(self.pid).create_time()
+            process = psutil.Process(self.pid)
+            is_zombie = process.status() == psutil.STATUS_ZOMBIE
+            return not is_zombie and abs(_seconds_after_boot(process) - self.started) < START_TOLERANCE_S
         except psutil.NoSuchProcess:
             return False
-        return started == self.started
 
 
 @dataclass(frozen=True)
@@ -63,13 +71,13 @@ def is_run_committed(storage: Storage, run: RunTree) -> bool:
 
 def fingerprint_of(storage: Storage, run: RunTree) -> dict[str, str]:
     """What the run was claimed for: hashes of settings and functions, and the prepared snapshot."""
-    fingerprint: dict[str, str] = read_document(storage, run.claim)["fingerprint"]
+    fingerprint: dict[str, str] = read_document(storage, run.claim, "fingerprint")["fingerprint"]
     return fingerprint
 
 
 def current_owner(storage: Storage, run: RunTree) -> Owner:
     """The process that claimed the run, or the last one that took it over."""
-    return _owner_after(storage, run, len(storage.files(run.takeovers)))
+    return _owner_after(storage, run, _takeovers(storage, run))
 
 
 def claim_run(
@@ -80,6 +88,10 @@ def claim_run(
     `new` forces a new number; `run_num` asks for one number and no other (UsageError where that is not to be had).
     """
     owner = Owner.this_process()
+    if run_num is not None and new and storage.exists(tree.run(run_num).claim):
+        raise UsageError(
+            f"--new asks for a new run, but [EXPERIMENT] RUN_NUM = {run_num} exists", hint="write RUN_NUM = auto"
+        )
     if run_num is not None:
         return _claim_number(storage, tree.run(run_num), owner, fingerprint)
     numbers = run_numbers(storage, tree)
@@ -144,7 +156,7 @@ def _take_over(storage: Storage, run: RunTree, owner: Owner) -> bool:
     The number of the takeover is fixed before the present owner is looked at: of several processes that see the same
     owner gone, one creates that file, and the others cannot follow an owner whom they have not seen.
     """
-    count = len(storage.files(run.takeovers))
+    count = _takeovers(storage, run)
     present = _owner_after(storage, run, count)
     if present.is_alive():
         state = read_document(storage, run.state)
@@ -153,5 +165,19 @@ def _take_over(storage: Storage, run: RunTree, owner: Owner) -> bool:
     return storage.create(run.takeover(count + 1), to_bytes({"owner": asdict(owner)}))
 
 
+def _seconds_after_boot(process: psutil.Process) -> float:
+    seconds: float = process.create_time() - psutil.boot_time()
+    return seconds
+
+
+def _takeovers(storage: Storage, run: RunTree) -> int:
+    """How many times the run has changed hands."""
+    return sum(name.removesuffix(".json").isdecimal() for name in storage.files(run.takeovers))
+
+
 def _owner_after(storage: Storage, run: RunTree, takeovers: int) -> Owner:
-    return Owner(**read_document(storage, run.takeover(takeovers) if takeovers else run.claim)["owner"])
+    key = run.takeover(takeovers) if takeovers else run.claim
+    try:
+        return Owner(**read_document(storage, key, "owner")["owner"])
+    except TypeError as error:
+        raise IntegrityError(f"{storage.locate(key)} does not say who owns the run: {error}") from error

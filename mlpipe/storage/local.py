@@ -103,15 +103,21 @@ class LocalStorage:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.symlink_to(self._path(key), target_is_directory=True)
 
-    def publish(self, source: str, destination: str) -> None:
-        """Flush every file and rename the folder: all of it appears at once."""
+    def publish(self, source: str, destination: str) -> bool:
+        """Flush every file and rename the folder: all of it appears at once, for one of any number of racers."""
         old, new = self._path(source), self._path(destination)
         with _reported("publish", new):
             for path in [*old.rglob("*"), old]:
                 _flush(path)
             new.parent.mkdir(parents=True, exist_ok=True)
-            old.rename(new)
+            try:
+                old.rename(new)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    return False
+                raise
             _flush(new.parent)
+            return True
 
     def delete(self, key: str) -> None:
         """Remove a file or a folder with everything below it."""
@@ -160,6 +166,8 @@ def _reported(action: str, path: Path) -> Iterator[None]:
         hints = {
             errno.ENOSPC: "the disk is full: free space there, then run the same command again",
             errno.EACCES: "give this user the right to write there, or choose another [EXPERIMENT] STORAGE",
+            errno.EPERM: "the file system may have no hard links, which claims need: choose another STORAGE",
+            errno.ENOTSUP: "the file system has no hard links, which claims need: choose another STORAGE",
             errno.EROFS: "the file system is read-only: choose another [EXPERIMENT] STORAGE",
         }
         reason = os.strerror(error.errno) if error.errno else str(error)

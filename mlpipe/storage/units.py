@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlpipe.errors import IntegrityError, StorageError
-from mlpipe.manifest import MANIFEST, SUCCESS, below, check_content, digest, parse_manifest
+from mlpipe.manifest import ALTERED_HINT, MANIFEST, SUCCESS, below, check_content, digest, parse_manifest
 from mlpipe.specs import Channel, FileRecord
 from mlpipe.storage.base import Storage
 
@@ -27,7 +27,7 @@ class Unit:
         if name not in self.files:
             raise IntegrityError(f"{source} is in no manifest")
         if not self.storage.exists(f"{self.key}/{name}"):
-            raise IntegrityError(f"{source} is missing", hint="restore it from a backup, or make a new run with --new")
+            raise IntegrityError(f"{source} is missing", hint=ALTERED_HINT)
         content = self.storage.read(f"{self.key}/{name}")
         check_content(content, self.files[name], source)
         return content
@@ -47,20 +47,18 @@ def is_committed(storage: Storage, key: str) -> bool:
 def open_unit(storage: Storage, key: str) -> Unit:
     """The committed unit at `key`.
 
-    Raises StorageError where none was committed, IntegrityError where its manifest was altered or a file is gone.
+    Raises StorageError where none was committed, IntegrityError where its manifest was altered.
     """
     where = storage.locate(key)
     if not is_committed(storage, key):
         raise StorageError(f"{where} is not complete: it has no {SUCCESS}", hint="run the command that makes it again")
     if not storage.exists(f"{key}/{MANIFEST}"):
-        raise IntegrityError(
-            f"{where}/{MANIFEST} is missing", hint="restore it from a backup, or make a new run with --new"
-        )
+        raise IntegrityError(f"{where}/{MANIFEST} is missing", hint=ALTERED_HINT)
     content = storage.read(f"{key}/{MANIFEST}")
-    if storage.read(f"{key}/{SUCCESS}").decode().strip() != digest(content):
+    if storage.read(f"{key}/{SUCCESS}").strip() != digest(content).encode():
         raise IntegrityError(
-            f"{where}/{MANIFEST} has changed since it was committed",
-            hint="restore it from a backup, or make a new run with --new",
+            f"{where}/{MANIFEST} has changed since it was committed, or its {SUCCESS} has",
+            hint=ALTERED_HINT,
         )
     return Unit(storage, key, parse_manifest(content, f"{where}/{MANIFEST}"), digest(content))
 
@@ -71,16 +69,16 @@ def commit(storage: Storage, source: str, destination: str) -> Unit:
     Where that unit is committed already, it stays and `source` is dropped: equal work was finished by somebody else.
     Raises IntegrityError where the folder is not what its manifest says.
     """
-    if is_committed(storage, destination):
-        storage.delete(source)
-        return open_unit(storage, destination)
     manifest = storage.read(f"{source}/{MANIFEST}")
     expected = {name: record.size for name, record in parse_manifest(manifest, f"{source}/{MANIFEST}").items()}
     found = {name: size for name, size in storage.files(source).items() if name not in (MANIFEST, SUCCESS)}
     if expected != found:
         wrong = sorted(set(expected.items()) ^ set(found.items()))[0][0]
         raise IntegrityError(f"{storage.locate(source)}/{wrong} is not what the job's manifest says")
-    storage.delete(destination)
-    storage.publish(source, destination)
-    storage.write(f"{destination}/{SUCCESS}", f"{digest(manifest)}\n".encode())
+    storage.write(f"{source}/{SUCCESS}", f"{digest(manifest)}\n".encode())
+    while not storage.publish(source, destination):
+        if is_committed(storage, destination):
+            storage.delete(source)
+            break
+        storage.delete(destination)  # no unit: those appear together with their _SUCCESS
     return open_unit(storage, destination)

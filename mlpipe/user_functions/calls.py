@@ -114,11 +114,11 @@ class UserFunctions:
         model_name: str,
         settings: DataFunctionSettings,
         *,
-        first_row: int,
+        ids: Sequence[str],
     ) -> Mapping[str, Any]:
-        """Call the user's encode with one batch, whose first row has the 1-based number `first_row`."""
-        size = len(next(iter(examples.values()), []))
-        given = f"rows {first_row} to {first_row + size - 1} for model {model_name}, columns {', '.join(examples)}"
+        """Call the user's encode with one batch; `ids` are the ids of its rows."""
+        rows = f"{len(ids)} rows (ids {ids[0]} to {ids[-1]})"
+        given = f"{rows} for model {model_name}, columns {', '.join(examples)}"
         with self._call("encode", given):
             encoded = self.functions["encode"](examples, processor, model_name, settings)
         if not isinstance(encoded, Mapping):

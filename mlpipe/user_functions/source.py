@@ -10,7 +10,7 @@ import ast
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mlpipe.errors import SettingsError, UserFunctionError
 from mlpipe.user_functions.protocols import FUNCTIONS
@@ -24,7 +24,7 @@ class FunctionSource:
     """
 
     name: str
-    file: Path
+    file: str
     line: int
     definition_sha256: str
     sha256: str
@@ -32,20 +32,21 @@ class FunctionSource:
 
 @dataclass(frozen=True)
 class UserSource:
-    """All five user functions of one folder or module; `root` holds the package `package`."""
+    """All five user functions of one folder or module, as they were when they were read.
 
-    root: Path
+    `files` are the contents of everything that has to travel with a job, by path relative to the folder that holds
+    `package`. Jobs, hashes and the run's copy all come from here, so that an edit while a run is going on changes
+    nothing in it.
+    """
+
     package: str
+    files: Mapping[str, bytes]
     functions: Mapping[str, FunctionSource]
-
-    def files(self) -> dict[str, Path]:
-        """Every file that has to travel with a job, by its path relative to `root`."""
-        return {path.relative_to(self.root).as_posix(): path for path in _all_files(self.root, self.package)}
 
     @property
     def sha256(self) -> str:
         """One hash over all user code."""
-        return _hash_files(self.root, tuple(self.files().values()))
+        return _hash(self.files)
 
 
 def read_user_source(path: Path) -> UserSource:
@@ -63,12 +64,12 @@ def read_user_source(path: Path) -> UserSource:
             hint="name the folder that holds reconcile.py, load_processor.py, encode.py, load_model.py and "
             "ordered_input_keys.py, or the module that defines all five",
         )
-    root, package = path.parent, path.name.removesuffix(".py")
+    code = _Code.read(path.parent, path.name.removesuffix(".py"))
     functions: dict[str, FunctionSource] = {}
     problems: list[str] = []
     for name in FUNCTIONS:
         try:
-            functions[name] = _read_function(root, package, name)
+            functions[name] = code.function(name)
         except UserFunctionError as error:
             problems.append(error.message)
     if problems:
@@ -76,42 +77,98 @@ def read_user_source(path: Path) -> UserSource:
             "\n".join(dict.fromkeys(problems)),
             hint="the contract of each function: " + ", ".join(f"{n}({', '.join(a)})" for n, a in FUNCTIONS.items()),
         )
-    return UserSource(root=root, package=package, functions=functions)
+    return UserSource(package=code.package, files=code.files, functions=functions)
 
 
-def _read_function(root: Path, package: str, name: str) -> FunctionSource:
-    folder = root / package
-    candidates = [folder / f"{name}.py", folder / "__init__.py"] if folder.is_dir() else [root / f"{package}.py"]
-    for file in candidates:
-        found = _find_definition(root, file, name) if file.is_file() else None
-        if found:
-            where, definition = found
-            _check_arguments(root, where, definition, name)
-            closure = _closure(root, package, where)
-            own = hashlib.sha256(ast.unparse(definition).encode()).hexdigest()
-            return FunctionSource(name, where, definition.lineno, own, _hash_files(root, closure))
-    places = " or ".join(_shown(root, file) for file in candidates)
-    raise UserFunctionError(f"{places}: no function {name}({', '.join(FUNCTIONS[name])}) is defined there")
+@dataclass(frozen=True)
+class _Code:
+    """The user's files by their paths relative to the folder that holds the package."""
+
+    package: str
+    files: Mapping[str, bytes]
+
+    @classmethod
+    def read(cls, root: Path, package: str) -> _Code:
+        """Every file of the package but hidden and compiled ones."""
+        folder = root / package
+        paths = sorted(folder.rglob("*")) if folder.is_dir() else [root / f"{package}.py"]
+        shown = {path.relative_to(root): path for path in paths if path.is_file()}
+        own = {name: path for name, path in shown.items() if not any(_is_ignored(part) for part in name.parts[1:])}
+        try:
+            return cls(package, {name.as_posix(): path.read_bytes() for name, path in own.items()})
+        except OSError as error:
+            raise UserFunctionError(f"the user functions cannot be read: {error}") from error
+
+    def function(self, name: str) -> FunctionSource:
+        """One function, with the hashes of its text and of its closure."""
+        is_module = f"{self.package}.py" in self.files
+        candidates = (
+            [f"{self.package}.py"] if is_module else [f"{self.package}/{name}.py", f"{self.package}/__init__.py"]
+        )
+        for file in candidates:
+            found = self._definition(file, name, frozenset()) if file in self.files else None
+            if found:
+                where, definition = found
+                _check_arguments(where, definition, name)
+                own = hashlib.sha256(ast.unparse(definition).encode()).hexdigest()
+                return FunctionSource(name, where, definition.lineno, own, _hash(self._closure(where)))
+        raise UserFunctionError(
+            f"{' or '.join(candidates)}: no function {name}({', '.join(FUNCTIONS[name])}) is defined there"
+        )
+
+    def _definition(self, file: str, name: str, seen: frozenset[str]) -> tuple[str, ast.FunctionDef] | None:
+        """The top-level `def name` of a file, following `from .module import name` inside the user's folder."""
+        for node in self._parse(file).body:
+            if isinstance(node, ast.AsyncFunctionDef) and node.name == name:
+                raise UserFunctionError(f"{file}:{node.lineno}: {name} is async; a plain function is expected")
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                return file, node
+            if isinstance(node, ast.ImportFrom):
+                original = next((alias.name for alias in node.names if (alias.asname or alias.name) == name), None)
+                for target in self._imported(file, node) if original else ():
+                    if target not in seen and (found := self._definition(target, original or name, seen | {file})):
+                        return found
+        return None
+
+    def _closure(self, file: str) -> dict[str, bytes]:
+        """The file, every user module that it imports (at any depth), and the data files of the user's folder.
+
+        Data files (a vocabulary, a list of labels) count for every function, because nothing in the source says who
+        reads them.
+        """
+        seen = {name for name in self.files if not name.endswith(".py")}
+        initial = f"{self.package}/__init__.py"
+        todo = [file, initial] if initial in self.files else [file]
+        while todo:
+            current = todo.pop()
+            if current not in seen:
+                seen.add(current)
+                for node in ast.walk(self._parse(current)):
+                    if isinstance(node, ast.Import | ast.ImportFrom):
+                        todo.extend(self._imported(current, node))
+        return {name: self.files[name] for name in sorted(seen)}
+
+    def _imported(self, file: str, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+        """The user's files that an import statement can load; installed packages yield nothing."""
+        if isinstance(node, ast.Import):
+            modules = [PurePosixPath(*alias.name.split(".")) for alias in node.names]
+        else:
+            base = PurePosixPath(file).parents[node.level - 1] if node.level else PurePosixPath()
+            module = base.joinpath(*(node.module or "").split("."))
+            modules = [module, *(module / alias.name for alias in node.names)]
+        for module in modules:
+            yield from (name for name in (f"{module}.py", f"{module}/__init__.py") if name in self.files)
+
+    def _parse(self, file: str) -> ast.Module:
+        try:
+            return ast.parse(self.files[file], filename=file)
+        except SyntaxError as error:
+            raise UserFunctionError(f"{file}:{error.lineno}: {error.msg}") from error
+        except ValueError as error:
+            raise UserFunctionError(f"{file} cannot be read: {error}") from error
 
 
-def _find_definition(root: Path, file: Path, name: str) -> tuple[Path, ast.FunctionDef] | None:
-    """The top-level `def name` of a file, following `from .module import name` inside the user's folder."""
-    for node in _parse(root, file).body:
-        if isinstance(node, ast.AsyncFunctionDef) and node.name == name:
-            raise UserFunctionError(
-                f"{_shown(root, file)}:{node.lineno}: {name} is async; a plain function is expected"
-            )
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return file, node
-        if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
-            original = next(alias.name for alias in node.names if (alias.asname or alias.name) == name)
-            for target in _imported_files(root, file, node):
-                if target != file and (found := _find_definition(root, target, original)):
-                    return found
-    return None
-
-
-def _check_arguments(root: Path, file: Path, definition: ast.FunctionDef, name: str) -> None:
+def _check_arguments(file: str, definition: ast.FunctionDef, name: str) -> None:
     expected = FUNCTIONS[name]
     arguments = definition.args
     accepted = len(arguments.posonlyargs) + len(arguments.args)
@@ -121,74 +178,17 @@ def _check_arguments(root: Path, file: Path, definition: ast.FunctionDef, name: 
     ]  # no default: a call by position could never fill them
     if required > len(expected) or (accepted < len(expected) and not arguments.vararg) or keyword_only:
         raise UserFunctionError(
-            f"{_shown(root, file)}:{definition.lineno}: {name}({ast.unparse(arguments)}) is called as "
-            f"{name}({', '.join(expected)})"
+            f"{file}:{definition.lineno}: {name}({ast.unparse(arguments)}) is called as {name}({', '.join(expected)})"
         )
 
 
-def _closure(root: Path, package: str, file: Path) -> tuple[Path, ...]:
-    """The file, every user module that it imports (at any depth), and the data files of the user's folder.
-
-    Data files (a vocabulary, a list of labels) count for every function, because nothing in the source says who reads
-    them.
-    """
-    seen: set[Path] = {path for path in _all_files(root, package) if path.suffix != ".py"}
-    initial = root / package / "__init__.py"
-    todo = [file, initial] if initial.is_file() else [file]
-    while todo:
-        current = todo.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        for node in ast.walk(_parse(root, current)):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                todo.extend(_imported_files(root, current, node))
-    return tuple(sorted(seen))
+def _is_ignored(part: str) -> bool:
+    return part.startswith(".") or part == "__pycache__"
 
 
-def _imported_files(root: Path, file: Path, node: ast.Import | ast.ImportFrom) -> Iterator[Path]:
-    """The files below `root` that an import statement can load; installed packages yield nothing."""
-    if isinstance(node, ast.Import):
-        modules = [root.joinpath(*alias.name.split(".")) for alias in node.names]
-    else:
-        base = file.parents[node.level - 1] if node.level else root
-        module = base.joinpath(*(node.module or "").split(".")) if node.module else base
-        modules = [module, *(module / alias.name for alias in node.names)]
-    inside = file.relative_to(root).parts[0]
-    for module in modules:
-        if not module.is_relative_to(root / inside.removesuffix(".py")):
-            continue
-        yield from (path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file())
-
-
-def _all_files(root: Path, package: str) -> Iterator[Path]:
-    folder = root / package
-    if not folder.is_dir():
-        yield root / f"{package}.py"
-        return
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if path.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in parts):
-            yield path
-
-
-def _parse(root: Path, file: Path) -> ast.Module:
-    try:
-        return ast.parse(file.read_bytes(), filename=str(file))
-    except SyntaxError as error:
-        raise UserFunctionError(f"{_shown(root, file)}:{error.lineno}: {error.msg}") from error
-    except (OSError, ValueError) as error:
-        raise UserFunctionError(f"{_shown(root, file)} cannot be read: {error}") from error
-
-
-def _hash_files(root: Path, files: tuple[Path, ...]) -> str:
+def _hash(files: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
-    for file in files:
-        content = file.read_bytes()
-        digest.update(f"{file.relative_to(root).as_posix()}\0{len(content)}\0".encode())
+    for name, content in files.items():
+        digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
-
-
-def _shown(root: Path, file: Path) -> str:
-    return file.relative_to(root).as_posix()

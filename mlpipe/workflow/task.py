@@ -110,5 +110,6 @@ def check_declaration(task: Task) -> None:
     """Raise PlanError unless a task declares `input_keys` and `output_keys` as sequences of strings."""
     for attribute in ("input_keys", "output_keys"):
         keys = inspect.getattr_static(task, attribute, None)
-        if keys is None or isinstance(keys, str) or not all(isinstance(key, str) for key in keys):
+        is_list = isinstance(keys, Sequence) and not isinstance(keys, str)
+        if not is_list or not all(isinstance(key, str) for key in keys):
             raise PlanError(f"{task.name} must declare {attribute} as a list of keys; it has {keys!r}")

@@ -116,13 +116,10 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:
-    """The one error message: the last thing on stderr, without a traceback."""
-    message = (
-        done.stderr[done.stderr.rindex("error: ") :]
-        if "\nerror: " not in done.stderr
-        else done.stderr[done.stderr.rindex("\nerror: ") :]
-    )
-    assert "Traceback" not in message
+    """The one error message, which is the last thing on stderr; no traceback is shown to a user who did not ask."""
+    assert "Traceback" not in done.stderr
+    _, found, message = ("\n" + done.stderr).rpartition("\nerror: ")
+    assert found
     return message
 
 

@@ -11,7 +11,7 @@ from e2e.project import Finished, Project, hashes
 
 def test_a_run_ends_with_a_table_of_all_models_and_its_path(finished: Finished):
     project, done = finished
-    for word in ("small", "large", "accuracy", "macro F1", "samples/s", "parity", "equal"):
+    for word in ("small", "large", "accuracy", "macro F1", "samples/s", "parity", "equal for any batch, any length"):
         assert word in done.stdout
     assert f"run 1 (committed): {project.run}" in done.stdout
     assert "Traceback" not in done.stderr
@@ -59,7 +59,7 @@ def test_the_record_of_a_run_says_what_ran(finished: Finished):
     record = json.loads((finished[0].run / "run.json").read_text())
     assert [job["name"] for job in record["jobs"]] == ["train-small", "train-large", "infer"]
     assert set(record["units"]) == {f"{kind}/{name}" for kind in ("models", "inference") for name in ("small", "large")}
-    assert record["versions"]["torch"]
+    assert all(job["versions"]["torch"] and job["threads"] == 1 for job in record["jobs"])
     assert len(list((finished[0].tree / "test_uses").iterdir())) == 1
 
 

@@ -45,7 +45,7 @@ def test_the_demo_cuts_texts_and_does_not_pad_them():
     processor = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]")
 
     functions = UserFunctions.load(ROOT, "user_functions")
-    encoded = functions.encode({"text": ["sorts a list a list", "a"]}, processor, "minilm", settings, first_row=1)
+    encoded = functions.encode({"text": ["sorts a list a list", "a"]}, processor, "minilm", settings, ids=["1", "2"])
     assert encoded == {"input_ids": [[1, 2, 3, 2], [2]], "attention_mask": [[1, 1, 1, 1], [1]]}
 
 
@@ -111,7 +111,7 @@ def test_the_example_for_a_csv_file_reads_encodes_and_classifies():
     assert min(Counter(row["label"] for row in rows).values()) >= 10
 
     texts = {"text": ["!!!", rows[0]["text"]]}
-    encoded = functions.encode(texts, None, "words", model_settings, first_row=1)
+    encoded = functions.encode(texts, None, "words", model_settings, ids=list(map(str, range(9))))
     assert [len(row) for row in encoded["input_ids"]] == [1, len(rows[0]["text"].split())]
 
     model = functions.load_model("words", dict(enumerate(labels)), model_settings)

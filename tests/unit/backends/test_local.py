@@ -117,10 +117,9 @@ def test_a_processing_job_finds_the_platforms_contract(storage: LocalStorage):
 
 
 def test_every_line_reaches_the_listener_and_the_log(storage: LocalStorage):
-    storage.write("runs/1/logs/train-m.log", b"of an earlier attempt\n")
     _, recorder = run(storage, "print('one'); import sys; print('two', file=sys.stderr); print('umlaut ü')")
     assert sorted(recorder.lines) == ["one", "two", "umlaut ü"]
-    assert storage.read("runs/1/logs/train-m.log").startswith(b"of an earlier attempt\n")
+    assert sorted(storage.read("runs/1/logs/train-m.log").decode().splitlines()) == sorted(recorder.lines)
 
 
 FAIL = """
@@ -175,6 +174,28 @@ def test_a_job_beyond_its_time_limit_is_ended_with_all_that_it_started(storage: 
     with pytest.raises(JobError, match="longer than .* MAX_RUNTIME = 1 seconds"):
         run_job(backend, job, "log", recorder)
     assert gone(int(recorder.lines[0]))
+
+
+TAKES_SIGTERM = """
+import os, pathlib, signal, time
+def stop(number, frame):
+    failure = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"]) / "output" / "failure"
+    failure.parent.mkdir()
+    failure.write_text(%r)
+    raise SystemExit(1)
+signal.signal(signal.SIGTERM, stop)
+time.sleep(600)
+"""
+
+
+def test_a_job_that_is_ended_for_its_time_limit_is_told_about_the_limit(storage: LocalStorage):
+    with pytest.raises(JobError, match=r"longer than .* MAX_RUNTIME = 1 seconds"):
+        run(storage, TAKES_SIGTERM % "JobError: the job was stopped", spec(max_runtime_s=1))
+
+
+def test_a_user_function_that_hung_is_named_when_the_limit_ends_it(storage: LocalStorage):
+    with pytest.raises(UserFunctionError, match=r"encode\(\) was still running"):
+        run(storage, TAKES_SIGTERM % "UserFunctionError: encode() was still running", spec(max_runtime_s=1))
 
 
 def test_interrupting_the_wait_ends_the_job_with_all_that_it_started(storage: LocalStorage):

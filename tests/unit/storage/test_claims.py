@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlpipe.errors import UsageError
+from mlpipe.errors import IntegrityError, UsageError
 from mlpipe.manifest import to_bytes
 from mlpipe.runs import ExperimentTree
 from mlpipe.storage import LocalStorage
@@ -33,7 +33,7 @@ def claim(
 def abandon(storage: LocalStorage, claim: Claim) -> None:
     """Make the owner of a new run a process that has ended."""
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    owner = replace(claim.owner, pid=int(ended.stdout), started=1.0)
+    owner = replace(claim.owner, pid=int(ended.stdout), started=-1e9)
     document = json.loads(storage.read(claim.run.claim)) | {"owner": asdict(owner)}
     storage.write(claim.run.claim, to_bytes(document))
 
@@ -121,3 +121,23 @@ def test_owning_a_run_that_is_being_worked_on_is_refused(storage: LocalStorage):
         own_run(storage, first.run)
     abandon(storage, first)
     assert current_owner(storage, first.run).uuid != own_run(storage, first.run).owner.uuid
+
+
+def test_a_new_run_under_a_number_that_exists_is_refused(storage: LocalStorage):
+    claim(storage, run_num=7)
+    with pytest.raises(UsageError, match="RUN_NUM = 7 exists"):
+        claim(storage, new=True, run_num=7)
+
+
+def test_a_foreign_file_among_the_takeovers_is_no_takeover(storage: LocalStorage):
+    first = claim(storage)
+    storage.write(f"{first.run.takeovers}/.DS_Store", b"")
+    assert is_owner(storage, first)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"owner": {}, "fingerprint": {}}'])
+def test_a_damaged_claim_is_named(storage: LocalStorage, content: bytes):
+    first = claim(storage)
+    storage.write(first.run.claim, content)
+    with pytest.raises(IntegrityError, match=r"runs/1/claim\.json"):
+        current_owner(storage, first.run)

@@ -67,9 +67,17 @@ def test_a_folder_made_elsewhere_is_stored_in_its_place(storage: Storage, tmp_pa
 def test_publishing_moves_everything(storage: Storage):
     storage.write("attempt/model/a", b"a")
     storage.write("attempt/model/plots/b", b"bb")
-    storage.publish("attempt/model", "models/m")
+    assert storage.publish("attempt/model", "models/m")
     assert storage.files("attempt/model") == {}
     assert storage.files("models/m") == {"a": 1, "plots/b": 2}
+
+
+def test_publishing_over_something_moves_nothing(storage: Storage):
+    storage.write("attempt/model/a", b"a")
+    storage.write("models/m/b", b"b")
+    assert not storage.publish("attempt/model", "models/m")
+    assert storage.files("attempt/model") == {"a": 1}
+    assert storage.files("models/m") == {"b": 1}
 
 
 def test_deleting_is_recursive_and_forgiving(storage: Storage):

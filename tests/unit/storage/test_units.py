@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,16 @@ def test_a_committed_unit_is_never_replaced(storage: LocalStorage):
     make_output(storage, "attempt/other", b"other weights")
     assert commit(storage, "attempt/other", "models/m") == first
     assert storage.read("models/m/model.pt") == b"weights"
+
+
+def test_racers_commit_one_unit_and_all_get_it(storage: LocalStorage):
+    for number in range(16):
+        make_output(storage, f"attempt/{number}", f"weights {number}".encode())
+    with ThreadPoolExecutor(16) as pool:
+        units = list(pool.map(lambda number: commit(storage, f"attempt/{number}", "models/m"), range(16)))
+    assert len({unit.sha256 for unit in units}) == 1
+    units[0].read("model.pt")
+    assert storage.files("attempt") == {}
 
 
 @pytest.mark.parametrize("damage", [b"", b"weights and more"])

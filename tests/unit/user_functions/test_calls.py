@@ -46,7 +46,7 @@ def test_the_five_functions_are_called_with_what_their_contracts_say(tmp_path: P
     functions = load(tmp_path)
     assert list(functions.reconcile(SETTINGS)) == [{"label": "a"}, {"label": "b"}]
     assert functions.load_processor("m", SETTINGS) == "M"
-    assert functions.encode({"text": ["abc"]}, None, "m", SETTINGS, first_row=1) == {"input_ids": [[3]]}
+    assert functions.encode({"text": ["abc"]}, None, "m", SETTINGS, ids=["1"]) == {"input_ids": [[3]]}
     assert functions.load_model("m", {0: "a", 1: "b"}, MODEL_SETTINGS) == 16
     assert functions.ordered_input_keys("m", MODEL_SETTINGS) == {"input_ids": 0}
 
@@ -62,9 +62,9 @@ def test_code_loaded_from_another_folder_is_not_mixed_up(tmp_path: Path):
 def test_a_failing_function_is_reported_with_its_line_and_what_it_was_given(tmp_path: Path):
     functions = load(tmp_path)
     with pytest.raises(UserFunctionError) as caught:
-        functions.encode({"body": ["abc", "d"]}, None, "m", SETTINGS, first_row=1001)
+        functions.encode({"body": ["abc", "d"]}, None, "m", SETTINGS, ids=["r7", "r9"])
     assert caught.value.message == "encode() failed at functions.py:10: KeyError: 'text'"
-    assert caught.value.hint == "it was given rows 1001 to 1002 for model m, columns body"
+    assert caught.value.hint == "it was given 2 rows (ids r7 to r9) for model m, columns body"
     assert isinstance(caught.value.__cause__, KeyError)
 
 
@@ -96,7 +96,7 @@ def test_a_reconcile_that_returns_no_rows_is_a_failure(tmp_path: Path, returned:
 def test_an_encode_that_returns_no_mapping_is_a_failure(tmp_path: Path, returned: str):
     functions = replaced(tmp_path, "encode", f"def encode(e, p, m, s):\n    return {returned}")
     with pytest.raises(UserFunctionError, match=r"encode\(\) returned .*a mapping of lists is expected"):
-        functions.encode({"text": ["a"]}, None, "m", SETTINGS, first_row=1)
+        functions.encode({"text": ["a"]}, None, "m", SETTINGS, ids=["1"])
 
 
 @pytest.mark.parametrize("returned", ["None", "[]", "'input_ids'", "['a', 'a']", "{'a': 'x'}", "[1]", "5"])

@@ -26,10 +26,10 @@ def closure_hash(folder: Path, name: str) -> str:
 
 def test_a_folder_with_one_function_per_file_is_read(folder: Path):
     source = read_user_source(folder)
-    assert {name: (found.file.name, found.line) for name, found in source.functions.items()} == {
-        name: (f"{name}.py", 1) for name in FUNCTIONS
+    assert {name: (found.file, found.line) for name, found in source.functions.items()} == {
+        name: (f"user_functions/{name}.py", 1) for name in FUNCTIONS
     }
-    assert set(source.files()) == {f"user_functions/{name}.py" for name in FUNCTIONS}
+    assert set(source.files) == {f"user_functions/{name}.py" for name in FUNCTIONS}
 
 
 def test_a_single_module_is_read_with_and_without_its_suffix(tmp_path: Path):
@@ -38,13 +38,13 @@ def test_a_single_module_is_read_with_and_without_its_suffix(tmp_path: Path):
         source = read_user_source(path)
         assert source.package == "functions"
         assert source.functions["encode"].line == 7
-        assert set(source.files()) == {"functions.py"}
+        assert set(source.files) == {"functions.py"}
 
 
 def test_a_function_may_be_imported_into_the_package(folder: Path):
     (folder / "encode.py").rename(folder / "texts.py")
     (folder / "__init__.py").write_text("from .texts import encode\n")
-    assert read_user_source(folder).functions["encode"].file.name == "texts.py"
+    assert read_user_source(folder).functions["encode"].file == "user_functions/texts.py"
 
 
 def test_user_code_is_not_executed(folder: Path):
@@ -116,3 +116,18 @@ def test_data_files_count_for_every_function_and_hidden_ones_for_none(folder: Pa
     assert closure_hash(folder, "reconcile") == before
     (folder / "vocabulary.txt").write_text("a b c")
     assert closure_hash(folder, "reconcile") != before
+
+
+def test_modules_that_import_a_name_from_each_other_are_searched_once(folder: Path):
+    (folder / "encode.py").write_text("from .other import encode\n")
+    (folder / "other.py").write_text("from .encode import encode\n")
+    with pytest.raises(UserFunctionError, match="no function encode"):
+        read_user_source(folder)
+
+
+def test_what_was_read_does_not_change_with_the_files(folder: Path):
+    source = read_user_source(folder)
+    before = source.sha256
+    (folder / "encode.py").write_text("changed")
+    assert source.sha256 == before
+    assert source.files["user_functions/encode.py"].decode() == BODIES["encode"]

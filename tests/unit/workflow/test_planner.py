@@ -78,6 +78,19 @@ def test_a_task_without_declared_keys_is_refused():
         get_task_plan([Undeclared()])
 
 
+@pytest.mark.parametrize("keys", [5, ["a", 1], property(lambda task: ["a"])])
+def test_keys_that_are_no_list_of_strings_are_refused(keys: object):
+    class Odd(Task):
+        input_keys = ()
+        output_keys = keys
+
+        def execute(self, pipeline: Pipeline) -> Pipeline:
+            return pipeline
+
+    with pytest.raises(PlanError, match="Odd must declare output_keys as a list of keys"):
+        get_task_plan([Odd()])
+
+
 def test_a_string_in_place_of_a_list_of_keys_is_refused():
     with pytest.raises(PlanError, match="must declare output_keys as a list of keys; it has 'abc'"):
         get_task_plan([Step("x", [], "abc")])

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlpipe.cli.console import print_run, print_runs, print_summary
+from mlpipe.runs import ExperimentTree
+from mlpipe.specs import ModelOutcome
+from mlpipe.steps.outcomes import RunSummary
+
+ESTIMATE = {"value": 0.9, "low": 0.85, "high": 0.95}
+TIMING = {"samples_per_second": 120.4, "latency_p99_ms": 12.5}
+
+
+def entry(name: str, plan: str) -> dict[str, Any]:
+    parity = {"plan": plan, "max_difference": 3e-7}
+    return {"model_name": name, "accuracy": ESTIMATE, "macro_f1": ESTIMATE, "parity": parity}
+
+
+def test_a_table_says_for_which_shapes_an_export_is_right(capsys: pytest.CaptureFixture[str]):
+    models = [entry("free", "any batch, any length"), entry("bound", "one row, the longest length")]
+    timings = {"free": TIMING, "bound": TIMING}
+    run = ExperimentTree("e").run(3)
+    print_summary(RunSummary(run, "/tmp/runs/3", True, {"models": models}, timings, ()))
+    printed = capsys.readouterr().out
+    assert "0.900 [0.850, 0.950]" in printed
+    assert "equal for any batch, any length, to 3e-07" in printed
+    assert "equal for one row, the longest length, to 3e-07" in printed
+    assert "run 3 (committed): /tmp/runs/3" in printed
+
+
+def test_texts_that_look_like_markup_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]):
+    outcome = ModelOutcome("m[/x]", "bad [/tag] :on: [red]", "JobError")
+    record = {
+        "run_num": 1,
+        "status": "failed",
+        "updated": "now",
+        "location": "/data [old]/runs/1",
+        "snapshot": "abc",
+        "comparison": {"models": [], "failed": [{"model_name": outcome.model_name, "error": outcome.error}]},
+        "models": {},
+        "state": {"error": "it ended [early]"},
+    }
+    print_run(record, as_json=False)
+    printed = capsys.readouterr().out
+    for text in ("m[/x]: failed: bad [/tag] :on: [red]", "/data [old]/runs/1", "error: it ended [early]"):
+        assert text in printed
+
+
+def test_an_experiment_without_runs_says_how_to_make_one(capsys: pytest.CaptureFixture[str]):
+    print_runs([], as_json=False)
+    assert "mlpipe run" in capsys.readouterr().out
+    print_runs([], as_json=True)
+    assert capsys.readouterr().out == "[]\n"
