@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlpipe.errors import StorageError
+from mlpipe.manifest import flush_to_disk
 
 ASIDE = ".aside-"
 """How the names of files begin that are still being written; no listing shows them."""
@@ -49,7 +50,7 @@ class LocalStorage:
         path = self._path(key)
         with _reported("write", path), self._written_aside(path, data) as aside:
             aside.replace(path)
-            _flush(path.parent)
+            flush_to_disk(path.parent)
 
     def create(self, key: str, data: bytes) -> bool:
         """Write one file aside, flush it, and link it into place; the link fails where the file exists."""
@@ -59,7 +60,7 @@ class LocalStorage:
                 path.hardlink_to(aside)
             except FileExistsError:
                 return False
-            _flush(path.parent)
+            flush_to_disk(path.parent)
             return True
 
     def files(self, key: str) -> dict[str, int]:
@@ -108,10 +109,10 @@ class LocalStorage:
         old, new = self._path(source), self._path(destination)
         with _reported("publish", new):
             for path in [*old.rglob("*"), old]:
-                _flush(path)
+                flush_to_disk(path)
             new.parent.mkdir(parents=True, exist_ok=True)
             old.rename(new)
-            _flush(new.parent)
+            flush_to_disk(new.parent)
 
     def delete(self, key: str) -> None:
         """Remove a file or a folder with everything below it."""
@@ -141,14 +142,6 @@ class LocalStorage:
             yield aside
         finally:
             aside.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
