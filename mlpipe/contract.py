@@ -30,17 +30,22 @@ TRACEBACK_MARK = "  | "
 
 @dataclass(frozen=True)
 class ContractFolders:
-    """The folders of one job below `base`: its channels, what it produces, and the file that says why it failed."""
+    """The folders of one job below `base`: its channels, what it produces, and the file that says why it failed.
+
+    `checkpoints` is what the platform hands on from one attempt of a training job to the next.
+    """
 
     base: Path
     inputs: Path
     output: Path
     failure: Path
+    checkpoints: Path
 
     @classmethod
     def of(cls, kind: JobKind, base: Path) -> ContractFolders:
         """The folders of a training job, or of a processing job, whose one output is called `result`."""
         if kind is JobKind.TRAINING:
-            return cls(base, base / "input" / "data", base / "model", base / "output" / "failure")
+            return cls(base, base / "input" / "data", base / "model", base / "output" / "failure", base / "checkpoints")
         processing = base / "processing"
-        return cls(base, processing / "input", processing / "output" / "result", base / "output" / "message")
+        inputs, output = processing / "input", processing / "output" / "result"
+        return cls(base, inputs, output, base / "output" / "message", base / "checkpoints")

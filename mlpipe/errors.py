@@ -104,5 +104,6 @@ def error_classes() -> dict[str, type[MlpipeError]]:
 class JobStopped(BaseException):
     """Raised in a job's main thread by SIGTERM: the platform or the time limit ends the job.
 
+    Its text, if there is any, says what is kept for the next attempt.
     Not an `Exception`, so that user code which catches everything it meets does not swallow it.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +38,15 @@ def digest(data: bytes) -> str:
 def to_bytes(document: object) -> bytes:
     """A JSON document as the bytes that mlpipe files: indented, in the given order of keys, with a final newline."""
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def flush_to_disk(path: Path) -> None:
+    """Make what was written to a file, or the names in a folder, survive a crash of the machine."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_manifest(folder: Path) -> None:

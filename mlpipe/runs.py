@@ -53,6 +53,10 @@ class RunTree:
         """A job's own working space; nothing in it is promised to stay."""
         return f"{self.root}/attempts/{attempt_id}"
 
+    def checkpoints(self, model_name: str) -> str:
+        """What an unfinished training of a model goes on from; nothing in it is promised to stay."""
+        return f"{self.root}/checkpoints/{model_name}"
+
     def log(self, attempt_id: str) -> str:
         """The log of one attempt."""
         return f"{self.root}/logs/{attempt_id}.log"

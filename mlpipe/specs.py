@@ -64,6 +64,7 @@ class JobSpec:
 
     `attempt` is the storage key of the job's own working space; every output lands below it. A training job writes to
     the output `model`, a processing job to `result`. `threads` is always a number, never what happens to be free.
+    `checkpoints` is the storage key of a folder that outlives the attempt: what one leaves there, the next finds.
     """
 
     name: str
@@ -76,6 +77,7 @@ class JobSpec:
     max_runtime_s: int
     log: str
     """Storage key of the log file."""
+    checkpoints: str | None = None
 
     @property
     def output(self) -> str:

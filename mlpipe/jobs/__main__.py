@@ -38,8 +38,8 @@ def main(arguments: list[str]) -> int:
     folders = job_folders(arguments, os.environ)
     try:
         _run(folders)
-    except JobStopped:
-        return _report(JobError("the job was stopped before it had done its work"), folders)
+    except JobStopped as stopped:
+        return _report(JobError("the job was stopped before it had done its work", hint=str(stopped)), folders)
     except MlpipeError as error:
         return _report(error, folders)
     except OSError as error:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mlpipe.contract import BASE_DIR_VARIABLE, DEFAULT_BASE_DIR, JOB_CHANNEL, ContractFolders
 from mlpipe.errors import JobError, StorageError
-from mlpipe.manifest import check_folder
+from mlpipe.manifest import check_folder, digest, to_bytes
 from mlpipe.settings import Settings
 from mlpipe.specs import FileRecord, JobKind
 from mlpipe.user_functions import UserFunctions
@@ -25,8 +25,10 @@ from mlpipe.user_functions import UserFunctions
 class JobContext:
     """Everything that a step's code is given.
 
-    `channels` maps names to folders whose files were checked; `output` is an empty folder for the results; `model_name`
-    is set in training jobs; `arguments` are JSON values that the step's Task chose; `code` holds the user's `package`.
+    `channels` maps names to folders whose files were checked, and `channels_sha256` is one number for those files;
+    `output` is an empty folder for the results; `checkpoints` is where a training job finds what an earlier attempt
+    left; `model_name` is set in training jobs; `arguments` are JSON values that the step's Task chose; `code` holds the
+    user's `package`.
     """
 
     step: str
@@ -34,7 +36,9 @@ class JobContext:
     code: Path
     package: str
     channels: Mapping[str, Path]
+    channels_sha256: str
     output: Path
+    checkpoints: Path
     model_name: str | None
     arguments: Mapping[str, Any]
     threads: int
@@ -73,7 +77,9 @@ def read_context(folders: ContractFolders) -> JobContext:
         code=channel / "user_functions",
         package=job["package"],
         channels=channels,
+        channels_sha256=digest(to_bytes(job["channels"])),
         output=folders.output,
+        checkpoints=folders.checkpoints,
         model_name=model_name,
         arguments=job["arguments"],
         threads=job["threads"],

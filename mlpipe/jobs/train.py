@@ -25,6 +25,8 @@ def run(context: JobContext) -> None:
             validation=context.channels["validation"],
             encoding_folder=encoding_folder,
             output=context.output,
+            checkpoints=context.checkpoints,
+            channels_sha256=context.channels_sha256,
             settings=context.settings,
             functions=context.functions,
             threads=context.threads,

@@ -183,14 +183,15 @@ class Settings:
     def fingerprint_document(self) -> dict[str, Any]:
         """What makes two experiments the same one, as a JSON document.
 
-        Everything but where files are (the settings file, STORAGE), which run it is (RUN_NUM), and [LOCAL], which only
-        limits jobs.
+        Everything but where files are (the settings file, STORAGE), which run it is (RUN_NUM), how often a training is
+        saved (CHECKPOINT_MINUTES), and [LOCAL], which only limits jobs.
         """
         document = self.to_json()
         for key in ("root", "source", "local"):
             del document[key]
         for key in ("storage", "run_num"):
             del document["experiment"][key]
+        del document["training"]["checkpoint_minutes"]
         return document
 
 

@@ -134,6 +134,13 @@ class Training(Section):
         default="none",
         description="Weights of the labels in the loss; balanced weighs each by the inverse of its frequency.",
     )
+    checkpoint_minutes: Number = Field(
+        default=10.0,
+        ge=0,
+        le=10_000,
+        description="Minutes between two checkpoints, from which an interrupted training goes on; each epoch ends with "
+        "one, and 0 writes no others.",
+    )
 
     @model_validator(mode="after")
     def _measures_its_objective(self) -> Training:

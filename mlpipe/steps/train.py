@@ -33,7 +33,9 @@ class TrainModel(Task):
 
     def _outcome(self, pipeline: Pipeline) -> ModelOutcome:
         place, name, claim = self._place, self._model_name, pipeline[RUN]
+        checkpoints = claim.run.checkpoints(name)
         if is_committed(place.storage, claim.run.model(name)):
+            place.storage.delete(checkpoints)
             place.listener.note(f"train {name}: done before")
             return ModelOutcome(name)
         snapshot = pipeline[PREPARED].unit
@@ -41,10 +43,18 @@ class TrainModel(Task):
         hyperparameters = place.settings.hyperparameters[name].model_dump()
         hyperparameters |= place.settings.user_hyperparameters[name]
         try:
-            result = place.run_job("train", channels, tree=claim.run, model_name=name, hyperparameters=hyperparameters)
+            result = place.run_job(
+                "train",
+                channels,
+                tree=claim.run,
+                model_name=name,
+                hyperparameters=hyperparameters,
+                checkpoints=checkpoints,
+            )
         except (JobError, UserFunctionError, ExportError) as error:
             place.listener.note(f"train {name}: failed: {error}")
             return ModelOutcome(name, error=str(error), error_class=type(error).__name__)
         publish(place.storage, claim, result.output, claim.run.model(name))
         record_job(place.storage, claim, result)
+        place.storage.delete(checkpoints)
         return ModelOutcome(name)

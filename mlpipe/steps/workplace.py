@@ -55,10 +55,12 @@ class Workplace:
         model_name: str = "",
         arguments: Mapping[str, Any] | None = None,
         hyperparameters: Mapping[str, Scalar] | None = None,
+        checkpoints: str | None = None,
     ) -> JobResult:
         """Run one job of `step` in an attempt of its own below `tree`, and return its result.
 
-        A job for one model is a training job. The attempt of a failed job stays, for whoever wants to look into it.
+        A job for one model is a training job; `checkpoints` is the storage key of the folder that hands its state on to
+        the next attempt. The attempt of a failed job stays, for whoever wants to look into it.
         """
         name = f"{step}-{model_name}" if model_name else step
         attempt_id = f"{name}-{uuid.uuid4().hex[:12]}"
@@ -76,6 +78,7 @@ class Workplace:
             threads=self.threads,
             max_runtime_s=self.settings.local.max_runtime,
             log=tree.log(attempt_id),
+            checkpoints=checkpoints,
         )
         return run_job(self.backend, spec, self.storage.locate(spec.log), self.listener)
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlpipe.errors import StorageError
+from mlpipe.manifest import flush_to_disk
 
 ASIDE = ".aside-"
 """How the names of files begin that are still being written; no listing shows them."""
@@ -49,7 +50,7 @@ class LocalStorage:
         path = self._path(key)
         with _reported("write", path), self._written_aside(path, data) as aside:
             aside.replace(path)
-            _flush(path.parent)
+            flush_to_disk(path.parent)
 
     def create(self, key: str, data: bytes) -> bool:
         """Write one file aside, flush it, and link it into place; the link fails where the file exists."""
@@ -59,7 +60,7 @@ class LocalStorage:
                 path.hardlink_to(aside)
             except FileExistsError:
                 return False
-            _flush(path.parent)
+            flush_to_disk(path.parent)
             return True
 
     def files(self, key: str) -> dict[str, int]:
@@ -108,7 +109,7 @@ class LocalStorage:
         old, new = self._path(source), self._path(destination)
         with _reported("publish", new):
             for path in [*old.rglob("*"), old]:
-                _flush(path)
+                flush_to_disk(path)
             new.parent.mkdir(parents=True, exist_ok=True)
             try:
                 old.rename(new)
@@ -116,7 +117,7 @@ class LocalStorage:
                 if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                     return False
                 raise
-            _flush(new.parent)
+            flush_to_disk(new.parent)
             return True
 
     def delete(self, key: str) -> None:
@@ -147,14 +148,6 @@ class LocalStorage:
             yield aside
         finally:
             aside.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

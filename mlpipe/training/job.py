@@ -15,7 +15,8 @@ class TrainingJob:
     """One model to train, and where everything for it lies.
 
     `train` and `validation` are splits of a prepared snapshot, `encoding_folder` is its encoding/, `output` becomes
-    models/<model_name>/. `threads` is the number of CPU threads to compute with.
+    models/<model_name>/. `checkpoints` outlives the process: a job that finds its own there goes on from the newest.
+    `channels_sha256` is one number for what the inputs hold. `threads` is the number of CPU threads to compute with.
     """
 
     model_name: str
@@ -24,6 +25,8 @@ class TrainingJob:
     validation: Path
     encoding_folder: Path
     output: Path
+    checkpoints: Path
+    channels_sha256: str
     settings: Settings
     functions: UserFunctions
     threads: int

@@ -1,37 +1,31 @@
 """The training loop: one model, on the train split, judged on the validation split after every epoch.
 
-One process on CPU or GPU, through Accelerate.
+One process on CPU or GPU, through Accelerate. A training that was interrupted goes on from its newest checkpoint and
+ends with the same weights and numbers as one that was not.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from numpy.typing import NDArray
 
-from mlpipe.batching import EncodedRows, epoch_batches
-from mlpipe.errors import SettingsError, UserFunctionError
+from mlpipe.batching import EncodedRows
+from mlpipe.errors import JobStopped, SettingsError
 from mlpipe.specs import InputSpec
-from mlpipe.training.classifier import (
-    Classifier,
-    compute_logits,
-    enough_memory,
-    load_classifier,
-    padding_values,
-    read_inputs,
-)
+from mlpipe.training.checkpoint import Checkpoints
+from mlpipe.training.classifier import Classifier, load_classifier, read_inputs
 from mlpipe.training.export import export_model
 from mlpipe.training.history import EpochRecord, EpochTiming, History
 from mlpipe.training.job import TrainingJob
-from mlpipe.training.optimization import balanced_class_weights, make_optimizer, make_schedule
+from mlpipe.training.learner import Learner
+from mlpipe.training.random_state import random_state, set_random_state
+from mlpipe.training.stopping import StopRequest, stop_requests
 from mlpipe.training.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -86,142 +80,146 @@ def start_accelerator(job: TrainingJob) -> Accelerator:
 
 
 def fit(job: TrainingJob, accelerator: Accelerator) -> TrainedModel:
-    """Train for all epochs, or until early stopping, and keep the best one by the objective metric."""
+    """Train for all epochs, or until early stopping, and keep the best one by the objective metric.
+
+    Raises JobStopped, after a checkpoint, where SIGTERM arrives meanwhile.
+    """
     inputs = read_inputs(job)
     train = EncodedRows.open(job.train, job.encoding, job.model_name)
     rows = EncodedRows.open(job.validation, job.encoding, job.model_name)
     classifier = load_classifier(job, inputs)
-    learner = _Learner.prepare(job, accelerator, classifier, inputs, train)
+    learner = Learner.prepare(job, accelerator, classifier, inputs, train)
     validation = Validation.open(job, rows, inputs, accelerator.device)
-    history, best_state = _run_epochs(job, learner, validation)
+    history = History(job.settings.training.objective_metric_name, job.settings.maximizes_objective)
+    epochs = _Epochs(job, learner, validation, Checkpoints.of(job), history)
+    epochs.resume()
+    with stop_requests() as stop:
+        epochs.run(stop)
     # Takes mixed precision off forward() again: what is exported computes in the model's own precision.
     accelerator.unwrap_model(learner.model, keep_fp32_wrapper=False)
-    classifier.cpu().module.load_state_dict(best_state)
+    classifier.cpu().module.load_state_dict(epochs.best_weights)
     return TrainedModel(classifier.eval(), inputs, rows, history, len(train))
 
 
-def _run_epochs(job: TrainingJob, learner: _Learner, validation: Validation) -> tuple[History, dict[str, torch.Tensor]]:
-    """Train and validate epoch by epoch; also returns the weights of the best epoch, on CPU."""
-    history = History(job.settings.training.objective_metric_name)
-    patience = job.settings.training.early_stopping_patience
-    best_state: dict[str, torch.Tensor] = {}
-    for epoch in range(1, job.hyperparameters.epochs + 1):
-        started = time.monotonic()
-        train_loss = learner.train_epoch(epoch)
-        trained = time.monotonic()
-        scores = validation.score(learner.model)
-        seconds = trained - started
-        history.add(
-            EpochRecord(epoch, train_loss, learner.lr, scores.loss, scores.metrics),
-            EpochTiming(epoch, seconds, time.monotonic() - trained, len(learner.rows) / seconds),
-        )
-        if history.best.epoch == epoch:
-            best_state = _copy_state(learner.classifier.module)
-        if patience and history.epochs_since_best >= patience:
-            logger.info("stopped early: no better %s for %d epochs", history.objective, patience)
-            break
-    return history, best_state
+@dataclass
+class _Position:
+    """Where a training stands: so many optimiser steps into an epoch (from 1), and the sums over these steps."""
+
+    epoch: int = 1
+    steps: int = 0
+    loss_sum: float = 0.0
+    weight_sum: float = 0.0
+    seconds: float = 0.0
 
 
 @dataclass
-class _Learner:
-    """What changes while a model learns, and what it learns from."""
+class _Epochs:
+    """Epoch after epoch: where a training stands, and what came of it so far."""
 
     job: TrainingJob
-    accelerator: Accelerator
-    classifier: Classifier
-    model: torch.nn.Module
-    """`classifier`, as Accelerate prepared it."""
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LambdaLR
-    rows: EncodedRows
-    padding: Mapping[str, int | float]
-    class_weights: NDArray[np.float32]
-    lr: float = 0.0
-    """The learning rate of the last step."""
+    learner: Learner
+    validation: Validation
+    checkpoints: Checkpoints
+    history: History
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    """The weights of the best epoch, on CPU."""
+    position: _Position = field(default_factory=_Position)
 
-    @classmethod
-    def prepare(
-        cls,
-        job: TrainingJob,
-        accelerator: Accelerator,
-        classifier: Classifier,
-        inputs: tuple[InputSpec, ...],
-        rows: EncodedRows,
-    ) -> _Learner:
-        hyperparameters, num_labels = job.hyperparameters, len(job.encoding.labels)
-        optimizer = make_optimizer(classifier, hyperparameters)
-        steps = math.ceil(len(rows) / hyperparameters.batch_size) * hyperparameters.epochs
-        schedule = make_schedule(optimizer, steps, hyperparameters.warmup_ratio)
-        model, prepared = accelerator.prepare(classifier, optimizer)
-        is_balanced = job.settings.training.class_weights == "balanced"
-        weights = balanced_class_weights(rows.labels, num_labels) if is_balanced else np.ones(num_labels, np.float32)
-        return cls(job, accelerator, classifier, model, prepared, schedule, rows, padding_values(inputs), weights)
+    def resume(self) -> None:
+        """Go on from the newest checkpoint, if there is one."""
+        state = self.checkpoints.newest()
+        if state is None:
+            return
+        self.learner.load_state_dict(state["learner"])
+        self.history.records = [EpochRecord(**record) for record in state["history"]["records"]]
+        self.history.timings = [EpochTiming(**timing) for timing in state["history"]["timings"]]
+        self.best_weights = state["best_weights"]
+        self.position = position = _Position(**state["position"])
+        set_random_state(state["random"], self.learner.accelerator.device)
+        where = f"in epoch {position.epoch}, after {position.steps} of its {self.learner.steps_per_epoch} steps"
+        if not position.steps:
+            where = f"after epoch {position.epoch - 1}"
+        logger.info("resumed from the checkpoint at step %d: %s", self._steps_done(), where)
 
-    def train_epoch(self, epoch: int) -> float:
-        """One pass over all rows; returns the weighted mean loss."""
-        settings = self.job.settings
-        size = self.job.hyperparameters.batch_size
-        batches = epoch_batches(self.rows.lengths, size, settings.experiment.seed, epoch)
-        progress = _Progress(epoch, self.job.hyperparameters.epochs, len(batches))
-        self.model.train()
-        loss_sum = weight_sum = 0.0
-        for batch in batches:
-            loss, weight = self._step(batch)
-            loss_sum += loss * weight
-            weight_sum += weight
+    def run(self, stop: StopRequest) -> None:
+        """Train and validate until the last epoch, or until early stopping; JobStopped where a stop was asked for."""
+        while not self._is_done():
+            self._train(stop)
+            self._validate()
+            self._at_boundary(stop, is_due=True)
+
+    def _is_done(self) -> bool:
+        patience = self.job.settings.training.early_stopping_patience
+        if self.position.epoch > self.job.hyperparameters.epochs:
+            return True
+        if patience and self.history.records and self.history.epochs_since_best >= patience:
+            logger.info("stopped early: no better %s for %d epochs", self.history.objective, patience)
+            return True
+        return False
+
+    def _train(self, stop: StopRequest) -> None:
+        """The rest of the running epoch."""
+        position = self.position
+        batches = self.learner.batches(position.epoch)
+        progress = _Progress(f"epoch {position.epoch}/{self.job.hyperparameters.epochs}", position.steps, len(batches))
+        self.learner.model.train()
+        started = time.monotonic() - position.seconds
+        for batch in batches[position.steps :]:
+            loss, weight = self.learner.step(batch)
+            position.loss_sum += loss * weight
+            position.weight_sum += weight
+            position.steps += 1
+            position.seconds = time.monotonic() - started
             progress.step(len(batch), loss)
-        return loss_sum / weight_sum
+            # The end of the epoch has a checkpoint of its own, behind the validation.
+            if position.steps < len(batches):
+                self._at_boundary(stop, is_due=self.checkpoints.are_due)
 
-    def _step(self, batch: NDArray[np.int64]) -> tuple[float, float]:
-        """One optimiser step on the effective batch; returns its mean loss and the sum of its class weights.
+    def _validate(self) -> None:
+        """Judge the epoch, keep its weights if it is the best one, and turn to the next."""
+        started = time.monotonic()
+        scores = self.validation.score(self.learner.model)
+        epoch, position = self.position.epoch, self.position
+        train_loss, speed = position.loss_sum / position.weight_sum, len(self.learner.rows) / position.seconds
+        self.history.add(
+            EpochRecord(epoch, train_loss, self.learner.lr, scores.loss, scores.metrics),
+            EpochTiming(epoch, position.seconds, time.monotonic() - started, speed),
+        )
+        if self.history.best.epoch == epoch:
+            self.best_weights = self.learner.weights()
+        self.position = _Position(epoch + 1)
 
-        The loss is the mean over the effective batch, whatever its micro-batches: each adds its part of the sum, over
-        the weight of the whole.
-        """
-        total_weight = float(self.class_weights[self.rows.labels[batch]].sum())
-        pieces = math.ceil(len(batch) / self.job.settings.training.max_batch_per_device)
-        losses = [self._micro_step(rows, total_weight) for rows in np.array_split(batch, pieces)]
-        loss = float(torch.stack(losses).sum())
-        if not math.isfinite(loss):
-            ids = ", ".join(repr(self.rows.ids[row]) for row in batch[:5])
-            raise UserFunctionError(
-                f"the loss became {loss} on a batch of {len(batch)} rows, with ids {ids}, ...",
-                hint="lower LEARNING_RATE, set MAX_GRAD_NORM, or look for logits that overflow in forward()",
-            )
-        limit = self.job.hyperparameters.max_grad_norm
-        if limit:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), limit)
-        self.lr = float(self.schedule.get_last_lr()[0])
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        if not self.accelerator.optimizer_step_was_skipped:
-            self.schedule.step()
-        return loss, total_weight
+    def _at_boundary(self, stop: StopRequest, *, is_due: bool) -> None:
+        """Write a checkpoint where one is due or a stop was asked for; JobStopped after it in the second case."""
+        is_stopping = stop.is_requested
+        if is_due or is_stopping:
+            self.checkpoints.save(self._steps_done(), self._state())
+        if is_stopping:
+            raise JobStopped(f"a checkpoint was written at step {self._steps_done()}: the next attempt goes on from it")
 
-    def _micro_step(self, rows: NDArray[np.int64], total_weight: float) -> torch.Tensor:
-        device = self.accelerator.device
-        batch = {key: value.to(device) for key, value in self.rows.collate(rows, self.padding).items()}
-        labels = torch.from_numpy(self.rows.labels[rows]).to(device)
-        weights = torch.from_numpy(self.class_weights).to(device)
-        logits = compute_logits(self.model, batch, len(self.class_weights), self.job.functions.code)
-        if not logits.requires_grad:
-            raise UserFunctionError(
-                "the logits of the model from load_model depend on no parameter that can be trained",
-                hint="do not detach them, and do not compute them under torch.no_grad()",
-            )
-        loss = torch.nn.functional.cross_entropy(logits.float(), labels, weight=weights, reduction="sum") / total_weight
-        with enough_memory():
-            self.accelerator.backward(loss)
-        return loss.detach()
+    def _steps_done(self) -> int:
+        return (self.position.epoch - 1) * self.learner.steps_per_epoch + self.position.steps
+
+    def _state(self) -> dict[str, Any]:
+        history = self.history
+        return {
+            "learner": self.learner.state_dict(),
+            "history": {
+                "records": [asdict(record) for record in history.records],
+                "timings": [asdict(timing) for timing in history.timings],
+            },
+            "best_weights": self.best_weights,
+            "position": asdict(self.position),
+            "random": random_state(self.learner.accelerator.device),
+        }
 
 
 class _Progress:
     """Logs how far an epoch is, at most every two seconds."""
 
-    def __init__(self, epoch: int, epochs: int, steps: int) -> None:
-        self.title, self.steps = f"epoch {epoch}/{epochs}", steps
-        self.done = self.rows = 0
+    def __init__(self, title: str, done: int, steps: int) -> None:
+        self.title, self.done, self.steps = title, done, steps
+        self.rows = 0
         self.started = self.logged = time.monotonic()
 
     def step(self, rows: int, loss: float) -> None:
@@ -233,18 +231,6 @@ class _Progress:
             logger.info(
                 "progress: %s, step %d/%d, %.0f rows/s, loss %.4f", self.title, self.done, self.steps, speed, loss
             )
-
-
-def _copy_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The module's state on CPU, sharing no memory with it, nor one entry (tied weights) with another."""
-    state = module.state_dict()
-    for name, value in state.items():
-        if not isinstance(value, torch.Tensor):
-            raise UserFunctionError(
-                f"the state_dict of the model from load_model holds a {type(value).__name__} as {name!r}",
-                hint="only tensors can be saved: keep other state out of get_extra_state()",
-            )
-    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
 
 
 def _device_name(device: torch.device) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 from e2e.project import Finished, Project, error_of, hashes
@@ -127,17 +128,23 @@ def test_ctrl_c_ends_the_jobs_and_the_same_command_continues(project: Project):
     assert "train small: done before" in done.stderr
 
 
-def test_a_command_that_was_killed_is_continued(project: Project):
-    (project.folder / "wait-large").touch()
-    command = ("train", "--set", "experiment.model_names=large")
+def test_a_training_that_was_killed_goes_on_from_its_checkpoint(project: Project):
+    (project.folder / "slow").touch()
+    command = ("train", "--set", "experiment.model_names=large", "--set", "training.checkpoint_minutes=0.001")
     process = project.start(*command)
-    while not list(project.run.glob("logs/train-large-*.log")):
+    checkpoints = project.run / "checkpoints"
+    while not list(checkpoints.glob("large/step-*")):
         assert process.poll() is None
+        time.sleep(0.05)
     process.kill()
     process.communicate()
-    (project.folder / "wait-large").unlink()
+    (project.folder / "slow").unlink()
     assert json.loads(project.mlpipe("runs", "--json").stdout)[0]["status"] == "abandoned"
-    assert "run 1 is resumed" in project.mlpipe(*command).stderr
+    done = project.mlpipe(*command)
+    assert "run 1 is resumed" in done.stderr
+    assert re.search(r"^train-large: resumed from the checkpoint at step \d+: in epoch \d", done.stderr, re.MULTILINE)
+    assert len((project.run / "models" / "large" / "history.jsonl").read_text().splitlines()) == 2
+    assert list(checkpoints.iterdir()) == []
 
 
 SETTINGS_ERRORS = {

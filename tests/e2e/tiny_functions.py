@@ -36,6 +36,8 @@ class Words(torch.nn.Module):
         self.head = torch.nn.Linear(width, labels)
 
     def forward(self, input_ids):
+        if self.training and Path("slow").exists():
+            time.sleep(0.2)
         mask = (input_ids != 0).unsqueeze(-1).float()
         total = (self.embedding(input_ids) * mask).sum(1)
         return self.head(total / mask.sum(1).clamp(min=1.0))

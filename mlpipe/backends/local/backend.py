@@ -48,6 +48,7 @@ class LocalBackend:
             "command": [sys.executable, "-P", "-m", "mlpipe.jobs", *_arguments(spec)],
             "environment": _variables(spec),
             "channels": {channel.name: self._storage.locate(channel.key) for channel in spec.channels},
+            "checkpoints": self._storage.locate(spec.checkpoints) if spec.checkpoints else None,
             "files": configuration_files(spec),
             "max_runtime_s": spec.max_runtime_s,
         }
@@ -61,6 +62,8 @@ class LocalBackend:
         for channel in spec.channels:
             self._storage.fetch(channel.key, folders.inputs / channel.name)
         folders.output.mkdir(parents=True)
+        if spec.checkpoints:
+            folders.checkpoints.symlink_to(self._storage.workspace(spec.checkpoints), target_is_directory=True)
         log_folder, _, log_name = spec.log.rpartition("/")
         log = self._storage.workspace(log_folder) / log_name
         log.touch()

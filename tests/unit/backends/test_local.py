@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -114,6 +115,20 @@ def test_a_processing_job_finds_the_platforms_contract(storage: LocalStorage):
     found = json.loads(storage.read(f"{output}/found.json"))
     assert found["arguments"] == ["infer"]
     assert json.loads(found["config/processingjobconfig.json"])["ProcessingJobName"] == "train-m"
+
+
+def test_a_training_job_finds_what_an_earlier_attempt_left_among_its_checkpoints(storage: LocalStorage):
+    script = """
+import os, pathlib
+folder = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"]) / "checkpoints"
+print("found", sorted(path.name for path in folder.iterdir()))
+(folder / "step-1").mkdir(exist_ok=True)
+"""
+    for attempt, found in (("a", "found []"), ("b", "found ['step-1']")):
+        job = replace(spec(), attempt=f"runs/1/attempts/{attempt}", checkpoints="runs/1/checkpoints/m")
+        assert run(storage, script, job)[1].lines == [found]
+        storage.delete(job.attempt)
+    assert storage.folders("runs/1/checkpoints/m") == ["step-1"]
 
 
 def test_every_line_reaches_the_listener_and_the_log(storage: LocalStorage):

@@ -116,6 +116,7 @@ def change(document: dict[str, Any], path: tuple[str, ...], value: object) -> Se
         (("source",), "/elsewhere/settings.ini"),
         (("experiment", "storage"), "elsewhere"),
         (("experiment", "run_num"), 4),
+        (("training", "checkpoint_minutes"), 0.5),
         (("local", "max_runtime"), 61),
     ],
 )

@@ -127,6 +127,8 @@ def make_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeJob:
             validation=folder / "validation",
             encoding_folder=folder / "encoding",
             output=folder / "output",
+            checkpoints=folder / "checkpoints",
+            channels_sha256="",
             settings=load_settings(folder / "settings.ini"),
             functions=UserFunctions.load(folder, "user_functions"),
             threads=1,

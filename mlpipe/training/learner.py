@@ -1,0 +1,168 @@
+"""What changes while a model learns, and the one optimiser step that changes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+
+from mlpipe.batching import EncodedRows, epoch_batches
+from mlpipe.errors import UserFunctionError
+from mlpipe.specs import InputSpec
+from mlpipe.training.classifier import Classifier, compute_logits, enough_memory, padding_values
+from mlpipe.training.job import TrainingJob
+from mlpipe.training.optimization import balanced_class_weights, make_optimizer, make_schedule
+
+
+@dataclass
+class Learner:
+    """What changes while a model learns, and what it learns from."""
+
+    job: TrainingJob
+    accelerator: Accelerator
+    classifier: Classifier
+    model: torch.nn.Module
+    """`classifier`, as Accelerate prepared it."""
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    rows: EncodedRows
+    padding: Mapping[str, int | float]
+    class_weights: NDArray[np.float32]
+    steps_per_epoch: int
+    lr: float = 0.0
+    """The learning rate of the last step."""
+
+    @classmethod
+    def prepare(
+        cls,
+        job: TrainingJob,
+        accelerator: Accelerator,
+        classifier: Classifier,
+        inputs: tuple[InputSpec, ...],
+        rows: EncodedRows,
+    ) -> Learner:
+        """Put the model on the device, with the optimiser and the schedule that the job's hyperparameters ask for."""
+        hyperparameters, num_labels = job.hyperparameters, len(job.encoding.labels)
+        optimizer = make_optimizer(classifier, hyperparameters)
+        steps_per_epoch = math.ceil(len(rows) / hyperparameters.batch_size)
+        schedule = make_schedule(optimizer, steps_per_epoch * hyperparameters.epochs, hyperparameters.warmup_ratio)
+        model, prepared = accelerator.prepare(classifier, optimizer)
+        is_balanced = job.settings.training.class_weights == "balanced"
+        weights = balanced_class_weights(rows.labels, num_labels) if is_balanced else np.ones(num_labels, np.float32)
+        return cls(
+            job=job,
+            accelerator=accelerator,
+            classifier=classifier,
+            model=model,
+            optimizer=prepared,
+            schedule=schedule,
+            rows=rows,
+            padding=padding_values(inputs),
+            class_weights=weights,
+            steps_per_epoch=steps_per_epoch,
+        )
+
+    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """The rows of every optimiser step of an epoch; a function of the seed and the epoch alone."""
+        seed = self.job.settings.experiment.seed
+        return epoch_batches(self.rows.lengths, self.job.hyperparameters.batch_size, seed, epoch)
+
+    def step(self, batch: NDArray[np.int64]) -> tuple[float, float]:
+        """One optimiser step on the effective batch; returns its mean loss and the sum of its class weights.
+
+        The loss is the mean over the effective batch, whatever its micro-batches: each adds its part of the sum, over
+        the weight of the whole.
+        """
+        total_weight = float(self.class_weights[self.rows.labels[batch]].sum())
+        pieces = math.ceil(len(batch) / self.job.settings.training.max_batch_per_device)
+        losses = [self._micro_step(rows, total_weight) for rows in np.array_split(batch, pieces)]
+        loss = float(torch.stack(losses).sum())
+        if not math.isfinite(loss):
+            ids = ", ".join(repr(self.rows.ids[row]) for row in batch[:5])
+            raise UserFunctionError(
+                f"the loss became {loss} on a batch of {len(batch)} rows, with ids {ids}, ...",
+                hint="lower LEARNING_RATE, set MAX_GRAD_NORM, or look for logits that overflow in forward()",
+            )
+        limit = self.job.hyperparameters.max_grad_norm
+        if limit:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), limit)
+        self.lr = float(self.schedule.get_last_lr()[0])
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if not self.accelerator.optimizer_step_was_skipped:
+            self.schedule.step()
+        return loss, total_weight
+
+    def _micro_step(self, rows: NDArray[np.int64], total_weight: float) -> torch.Tensor:
+        device = self.accelerator.device
+        batch = {key: value.to(device) for key, value in self.rows.collate(rows, self.padding).items()}
+        labels = torch.from_numpy(self.rows.labels[rows]).to(device)
+        weights = torch.from_numpy(self.class_weights).to(device)
+        logits = compute_logits(self.model, batch, len(self.class_weights), self.job.functions.code)
+        if not logits.requires_grad:
+            raise UserFunctionError(
+                "the logits of the model from load_model depend on no parameter that can be trained",
+                hint="do not detach them, and do not compute them under torch.no_grad()",
+            )
+        loss = torch.nn.functional.cross_entropy(logits.float(), labels, weight=weights, reduction="sum") / total_weight
+        with enough_memory():
+            self.accelerator.backward(loss)
+        return loss.detach()
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """A copy of the user's model on CPU, sharing no memory with it, nor one entry (tied weights) with another."""
+        state = _tensors(self.classifier.module)
+        return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a later step depends on, except random numbers, for a checkpoint; its tensors are those in use."""
+        module, scaler = self.classifier.module, self.accelerator.scaler
+        state = _tensors(module)
+        return {
+            "model": state,
+            "buffers": {name: buffer for name, buffer in module.named_buffers() if name not in state},
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": scaler.state_dict() if scaler else {},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave for an equal job."""
+        module, scaler = self.classifier.module, self.accelerator.scaler
+        module.load_state_dict(state["model"])
+        for name, value in state["buffers"].items():
+            _set_buffer(module, name, value.to(self.accelerator.device))
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if scaler:
+            scaler.load_state_dict(state["scaler"])
+
+
+def _tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The module's state. Raises UserFunctionError where it holds anything but tensors."""
+    state = module.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise UserFunctionError(
+                f"the state_dict of the model from load_model holds a {type(value).__name__} as {name!r}",
+                hint="only tensors can be saved: keep other state out of get_extra_state()",
+            )
+    return state
+
+
+@torch.no_grad()
+def _set_buffer(module: torch.nn.Module, name: str, value: torch.Tensor) -> None:
+    """Set a buffer that is not part of the state_dict; it may have another shape than at first, or be new."""
+    path, _, attribute = name.rpartition(".")
+    owner = module.get_submodule(path)
+    present = getattr(owner, attribute, None)
+    if isinstance(present, torch.Tensor) and present.shape == value.shape:
+        present.copy_(value)
+    else:
+        owner.register_buffer(attribute, value, persistent=False)
