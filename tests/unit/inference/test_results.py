@@ -54,7 +54,9 @@ def test_statistics_are_those_of_the_predictions_beside_them(tmp_path, rows, log
     assert written["macro_f1"]["value"] == pytest.approx(
         metrics.f1_score(truth, prediction, average="macro", zero_division=0)
     )
-    assert {entry.label: entry.support for entry in written.per_label} == {name: truth.count(name) for name in LABELS}
+    assert {entry["label"]: entry["support"] for entry in written["per_label"]} == {
+        name: truth.count(name) for name in LABELS
+    }
 
 
 def test_timing_is_written_beside_the_statistics_and_not_into_them(tmp_path, rows, logits):
