@@ -24,6 +24,9 @@ PARENT_VARIABLE = "MLPIPE_PARENT_FD"
 PROGRESS_MARK = "progress: "
 """How the lines of a log begin that are of interest only until the next one comes."""
 
+OBJECTIVE_MARK = "mlpipe-objective: "
+"""How the line begins that tells a tuner the objective metric."""
+
 TRACEBACK_MARK = "  | "
 """How the lines of a traceback begin in a log: kept there, and shown on the console only with --debug."""
 

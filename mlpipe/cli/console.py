@@ -18,7 +18,7 @@ from rich.text import Text
 
 from mlpipe.backends import JobState, JobStatus
 from mlpipe.catalog import RunLine
-from mlpipe.contract import PROGRESS_MARK, TRACEBACK_MARK
+from mlpipe.contract import OBJECTIVE_MARK, PROGRESS_MARK, TRACEBACK_MARK
 from mlpipe.experiment import TrainedRun
 from mlpipe.specs import JobSpec
 from mlpipe.steps.outcomes import RunSummary, Snapshot
@@ -49,8 +49,8 @@ class ConsoleListener(StepListener):
         self._show(f"{spec.name}: starting")
 
     def line(self, spec: JobSpec, text: str) -> None:
-        """Print a line of a job's log, or show its progress; tracebacks stay in the log without --debug."""
-        if text.startswith(TRACEBACK_MARK) and not self._debug:
+        """Print a line of a job's log, or show its progress; what is not for people stays in the log without --debug."""
+        if text.startswith((TRACEBACK_MARK, OBJECTIVE_MARK)) and not self._debug:
             return
         if not text.startswith(PROGRESS_MARK):
             self._print(f"{spec.name}: {text}")
@@ -165,16 +165,17 @@ def print_run(record: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def _model_table(models: Sequence[Mapping[str, Any]], timings: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table("model", "accuracy (95 %)", "macro F1 (95 %)", "samples/s", "p99 latency, ms", "parity")
+    table = Table("model", "test rows", "accuracy (95 %)", "macro F1 (95 %)", "samples/s", "p99 latency, ms", "parity")
     for entry in models:
         timing, parity = timings[entry["model_name"]], entry["parity"]
         table.add_row(
             entry["model_name"],
+            str(entry["num_rows"]),
             _interval(entry["accuracy"]),
             _interval(entry["macro_f1"]),
             f"{timing['samples_per_second']:.0f}",
             f"{timing['latency_p99_ms']:.1f}",
-            f"equal for {parity['plan']}, to {parity['max_difference']:.0e}",
+            f"{parity['plan']}: off by {parity['max_difference']:.0e}",
         )
     return table
 

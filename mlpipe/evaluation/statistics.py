@@ -106,6 +106,64 @@ def recall(truth: ArrayLike, prediction: ArrayLike, num_labels: int) -> float:
     return float(scores.macro(scores.recall))
 
 
+def f1_micro(truth: ArrayLike, prediction: ArrayLike, num_labels: int) -> float:
+    """F1 of the counts of all labels together; with one label a row, the micro averages equal the accuracy."""
+    return float(_pooled_scores(truth, prediction, num_labels).f1[0])
+
+
+def precision_micro(truth: ArrayLike, prediction: ArrayLike, num_labels: int) -> float:
+    """Precision of the counts of all labels together."""
+    return float(_pooled_scores(truth, prediction, num_labels).precision[0])
+
+
+def recall_micro(truth: ArrayLike, prediction: ArrayLike, num_labels: int) -> float:
+    """Recall of the counts of all labels together."""
+    return float(_pooled_scores(truth, prediction, num_labels).recall[0])
+
+
+def f1_weighted(truth: ArrayLike, prediction: ArrayLike, num_labels: int) -> float:
+    """The mean F1 of class indices (n,), each label weighed by its support."""
+    scores = _scores(truth, prediction, num_labels)
+    return float(scores.weighted(scores.f1))
+
+
+def precision_weighted(truth: ArrayLike, prediction: ArrayLike, num_labels: int) -> float:
+    """The mean precision of class indices (n,), each label weighed by its support."""
+    scores = _scores(truth, prediction, num_labels)
+    return float(scores.weighted(scores.precision))
+
+
+def recall_weighted(truth: ArrayLike, prediction: ArrayLike, num_labels: int) -> float:
+    """The mean recall of class indices (n,), each label weighed by its support."""
+    scores = _scores(truth, prediction, num_labels)
+    return float(scores.weighted(scores.recall))
+
+
+def mcc(truth: ArrayLike, prediction: ArrayLike, num_labels: int) -> float:
+    """Matthews' correlation coefficient of class indices (n,), -1..1; 0 where truth or prediction is one label alone.
+
+    For K labels it is R_K of Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient
+    (2004).
+    """
+    confusion = confusion_matrix(truth, prediction, num_labels).astype(np.float64)
+    support, predicted, total = confusion.sum(axis=1), confusion.sum(axis=0), confusion.sum()
+    covariance = np.trace(confusion) * total - support @ predicted
+    variances = (total**2 - support @ support) * (total**2 - predicted @ predicted)
+    return float(_ratio(covariance, np.sqrt(variances)))
+
+
+def log_loss(truth: ArrayLike, probabilities: ArrayLike) -> float:
+    """The mean of -log p over rows, p being the probability (n, K) of the row's true class index (n,).
+
+    p is clipped to eps..1-eps of its float type, as scikit-learn's `log_loss` does. Raises DataError for a class index
+    outside of 0..K-1.
+    """
+    rows = np.asarray(probabilities, dtype=np.float64)
+    true = _class_indices(truth, rows.shape[1])
+    epsilon = np.finfo(rows.dtype).eps
+    return float(-np.log(np.clip(rows[np.arange(len(true)), true], epsilon, 1 - epsilon)).mean())
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A score and its 95 % bootstrap interval."""
@@ -235,6 +293,13 @@ def _per_label(scores: Scores, labels: Sequence[str]) -> tuple[LabelStatistics, 
 
 def _scores(truth: ArrayLike, prediction: ArrayLike, num_labels: int) -> Scores:
     return Scores.from_confusion(confusion_matrix(truth, prediction, num_labels))
+
+
+def _pooled_scores(truth: ArrayLike, prediction: ArrayLike, num_labels: int) -> Scores:
+    """Scores (1,) of one label that stands for all: its counts are the sums of theirs."""
+    confusion = confusion_matrix(truth, prediction, num_labels).astype(np.float64)
+    hits, total = np.trace(confusion).reshape(1), confusion.sum().reshape(1)
+    return Scores.from_counts(hits, total, total)
 
 
 def _class_indices(values: ArrayLike, num_labels: int) -> NDArray[np.int64]:

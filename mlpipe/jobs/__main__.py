@@ -60,7 +60,8 @@ def _run(folders: ContractFolders) -> None:
 
 def _report(error: MlpipeError, folders: ContractFolders, cause: BaseException | None = None) -> int:
     """Log the error and write the failure file; returns the exit code."""
-    logger.error("%s", error, exc_info=cause or error)
+    # Marked, since the command that started the job reports the error itself; the whole of it is in the traceback.
+    logger.error("%s%s", TRACEBACK_MARK, type(error).__name__, exc_info=cause or error)
     trace = "".join(traceback.format_exception(cause or error))
     folders.failure.parent.mkdir(parents=True, exist_ok=True)
     folders.failure.write_text(f"{type(error).__name__}: {error}\n\n{trace}", encoding="utf-8")

@@ -48,14 +48,14 @@ LABEL_WIDTH = 32
 def save_curves(history: Sequence[Mapping[str, float]], folder: Path, *, objective: str, best_epoch: int) -> None:
     """Draw how one training went: `curves.png` and `curves.svg` in `folder`.
 
-    Each record of `history` is one epoch: `epoch` (from 1), losses (names that end in "loss") and validation metrics
-    (all other names, in 0..1), the same names in each. `best_epoch`, chosen by the metric `objective`, is marked.
+    Each record of `history` is one epoch: `epoch` (from 1), validation metrics and losses (names that end in "loss",
+    less the objective), the same names in each. `best_epoch`, chosen by the metric `objective`, is marked.
     """
     from matplotlib.figure import Figure
 
     epochs = [record["epoch"] for record in history]
     names = [name for name in history[0] if name != "epoch"]
-    losses = [name for name in names if name.endswith("loss")]
+    losses = [name for name in names if name.endswith("loss") and name != objective]
     metrics = sorted((name for name in names if name not in losses), key=lambda name: name != objective)
     with _style(font_size=10):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -108,7 +108,8 @@ def _draw_lines(axes: Axes, epochs: Sequence[float], curves: Mapping[str, Sequen
     for i, (name, values) in enumerate(curves.items()):
         style: dict[str, Any] = {
             "color": COLOURS[i % len(COLOURS)],
-            "marker": MARKERS[i % len(MARKERS)],
+            # Shifted in every round of the colours, so that no two lines look the same.
+            "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)],
             "markersize": 4,
         }
         axes.plot(
@@ -119,7 +120,7 @@ def _draw_lines(axes: Axes, epochs: Sequence[float], curves: Mapping[str, Sequen
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(width=0.6, color=MUTED)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, ncols=1 if len(curves) <= len(COLOURS) else 2)
 
 
 def _square_beside_bar(

@@ -2,7 +2,7 @@
 
 from mlpipe.settings.resolved import DataFunctionSettings, ModelFunctionSettings, Settings
 from mlpipe.settings.resolving import load_settings
-from mlpipe.settings.schema import Data, Experiment, Hyperparameters, Inference, Local, Training
+from mlpipe.settings.schema import Data, Experiment, Hyperparameters, Inference, Local, Training, Tuning
 
 __all__ = [
     "Data",
@@ -14,5 +14,6 @@ __all__ = [
     "ModelFunctionSettings",
     "Settings",
     "Training",
+    "Tuning",
     "load_settings",
 ]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mlpipe.settings.entries import Entry, Source
-from mlpipe.settings.fields import SINGLE_VALUE, expectation, is_tunable, scalar
+from mlpipe.settings.fields import SINGLE_VALUE, expectation, is_list, is_tunable, scalar
 from mlpipe.settings.problems import Problems, nearest, shown
 from mlpipe.settings.reading import Header
 from mlpipe.settings.schema import PER_MODEL_SECTIONS, SECTION_MODELS, SECTION_NAMES, Hyperparameters, Section
@@ -109,7 +109,7 @@ def _value_problem(section_name: str, field: str, value: str) -> str | None:
     section = SECTION_MODELS.get(section_name)
     if section is None:
         return _scalar_problem(value) if section_name in PER_MODEL_SECTIONS else None
-    if section is Hyperparameters and is_tunable(value):
+    if section is Hyperparameters and is_tunable(value) and not is_list(section.model_fields[field]):
         return SINGLE_VALUE
     try:
         section.model_validate({field: value})

@@ -24,8 +24,16 @@ _NAME_RULE = "letters, digits, '.', '_' and '-', first a letter or a digit, at m
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)\Z", re.IGNORECASE)
+_HUB_METRIC = re.compile(r"hub:[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?\Z", re.ASCII)
 _MAX_SCALAR = 256
 _MAX_MODELS = 100
+
+METRIC_NAMES = (
+    *("f1", "accuracy", "precision", "recall"),
+    *("f1_micro", "f1_weighted", "precision_micro", "precision_weighted", "recall_micro", "recall_weighted"),
+    *("mcc", "log_loss"),
+)
+"""The metrics that mlpipe computes itself."""
 
 SINGLE_VALUE = "a single value is expected here: this version does not search ranges (a -> b) or lists (a, b) of values"
 """What is said about a hyperparameter that is written as a range or a list."""
@@ -65,6 +73,18 @@ def _metrics(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
         raise refused("expected at least one metric")
     return _distinct(names)
+
+
+def _metric(name: str) -> str:
+    if name not in METRIC_NAMES and not _HUB_METRIC.match(name):
+        raise ValueError
+    return name
+
+
+def _patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    if len(", ".join(patterns)) > _MAX_SCALAR:
+        raise refused(f"expected at most {_MAX_SCALAR} characters")
+    return patterns
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -144,12 +164,20 @@ FolderPath = Annotated[
     str, AfterValidator(_one_line), AfterValidator(_local_folder), Expected("the path of a local folder")
 ]
 Paths = Annotated[tuple[str, ...], BeforeValidator(_from_list), Expected("paths separated by commas, or nothing")]
-Metric = Literal["f1", "accuracy", "precision", "recall"]
+Patterns = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_from_list),
+    AfterValidator(_patterns),
+    Expected("patterns separated by commas, or nothing"),
+]
+Metric = Annotated[
+    str, AfterValidator(_metric), Expected(f"one of METRICS: {', '.join(METRIC_NAMES)} or hub:<a name on the hub>")
+]
 Metrics = Annotated[
-    tuple[Metric, ...],
+    tuple[Annotated[str, AfterValidator(_metric)], ...],
     BeforeValidator(_from_list),
     AfterValidator(_metrics),
-    Expected(f"one or more of {', '.join(get_args(Metric))}, separated by commas"),
+    Expected(f"one or more of {', '.join(METRIC_NAMES)} and hub:<a name on the hub>, separated by commas"),
 ]
 
 
@@ -170,7 +198,7 @@ def _either(choices: list[str]) -> str:
 
 
 def _range(metadata: Iterable[Any]) -> str:
-    """The bounds in words: "from 1 to 9", "above 0, at most 0.5", "of at least 0"."""
+    """The bounds in words: "from 1 to 9", "from 0, below 1", "above 0, at most 0.5", "of at least 0"."""
     bounds: dict[str, Any] = {}
     for bound in metadata:
         match bound:
@@ -180,12 +208,21 @@ def _range(metadata: Iterable[Any]) -> str:
                 bounds["above"] = limit
             case annotated_types.Le(le=limit):
                 bounds["to"] = limit
+            case annotated_types.Lt(lt=limit):
+                bounds["below"] = limit
     match bounds:
         case {"from": low, "to": high}:
             return f"from {low} to {high}"
         case {"above": low, "to": high}:
             return f"above {low}, at most {high}"
+        case {"from": low, "below": high}:
+            return f"from {low}, below {high}"
     return f"of at least {bounds['from']}"
+
+
+def is_list(field: FieldInfo) -> bool:
+    """True for a field whose value is a list: in it, a comma does not make several values to choose from."""
+    return get_origin(field.annotation) is tuple
 
 
 def is_tunable(text: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mlpipe.errors import SettingsError
-from mlpipe.settings.schema import Data, Experiment, Hyperparameters, Inference, Local, Training
+from mlpipe.settings.schema import Data, Experiment, Hyperparameters, Inference, Local, Training, Tuning
 from mlpipe.specs import Scalar
 
 T = TypeVar("T")
@@ -87,6 +87,7 @@ class Settings:
     experiment: Experiment
     data: Data
     training: Training
+    tuning: Tuning
     inference: Inference
     local: Local
     hyperparameters: Mapping[str, Hyperparameters]
@@ -105,6 +106,13 @@ class Settings:
             return self.root / Path(text).expanduser()
         except RuntimeError as error:
             raise SettingsError(f"{text!r}: {error}", hint="Write the whole path.") from error
+
+    @property
+    def maximizes_objective(self) -> bool:
+        """Whether a higher value of the objective metric is better."""
+        if self.tuning.objective_type == "auto":
+            return self.training.objective_metric_name != "log_loss"
+        return self.tuning.objective_type == "Maximize"
 
     def for_data_functions(self) -> DataFunctionSettings:
         """The settings that reconcile, load_processor and encode are given."""
@@ -152,6 +160,7 @@ class Settings:
             "experiment": self.experiment.model_dump(mode="json"),
             "data": self.data.model_dump(mode="json"),
             "training": self.training.model_dump(mode="json"),
+            "tuning": self.tuning.model_dump(mode="json"),
             "inference": self.inference.model_dump(mode="json"),
             "local": self.local.model_dump(mode="json"),
             "hyperparameters": {name: model.model_dump(mode="json") for name, model in self.hyperparameters.items()},
@@ -169,6 +178,7 @@ class Settings:
                 experiment=Experiment.model_validate(document["experiment"]),
                 data=Data.model_validate(document["data"]),
                 training=Training.model_validate(document["training"]),
+                tuning=Tuning.model_validate(document["tuning"]),
                 inference=Inference.model_validate(document["inference"]),
                 local=Local.model_validate(document["local"]),
                 hyperparameters=hyperparameters_by_model(

@@ -7,7 +7,7 @@ the setting means and `fields.expectation` says what it may be: together they ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -21,6 +21,7 @@ from mlpipe.settings.fields import (
     Number,
     OptionalText,
     Paths,
+    Patterns,
     PythonPath,
     WholeNumber,
     refused,
@@ -106,11 +107,12 @@ class Training(Section):
 
     objective_metric_name: Metric = Field(
         default="f1",
-        description="The metric on the validation rows that decides which epoch is the best one; one of METRICS.",
+        description="The metric on the validation rows that decides which epoch is the best one.",
     )
     metrics: Metrics = Field(
-        default=get_args(Metric),
-        description="What is measured on the validation rows after each epoch; all but accuracy are macro averages.",
+        default=("f1", "accuracy", "precision", "recall"),
+        description="What is measured on the validation rows after each epoch. f1, precision and recall are macro "
+        "averages; hub:name loads the evaluate module of that name from the Hugging Face Hub, and runs its code.",
     )
     max_batch_per_device: WholeNumber = Field(
         default=32,
@@ -119,7 +121,8 @@ class Training(Section):
         description="Rows that fit in memory at once; a larger BATCH_SIZE is reached by accumulating gradients.",
     )
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(
-        default="no", description="Number format of the forward pass in training."
+        default="no",
+        description="Number format of the forward pass in training; bf16 and fp16 need a device that computes in it.",
     )
     threads: AutoOrWholeNumber = Field(
         default=None, ge=1, le=1024, description="CPU threads of each job; auto takes all cores of the machine."
@@ -168,6 +171,61 @@ class Hyperparameters(Section):
     max_grad_norm: Number = Field(
         default=1.0, ge=0, description="Norm to which the gradient of a step is clipped; 0 does not clip."
     )
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        default="linear",
+        description="What the learning rate does after its rise: falls to 0 on a line or a half cosine, or stays.",
+    )
+    label_smoothing: Number = Field(
+        default=0.0, ge=0, lt=1, description="Share of each label's weight in the loss that is spread over all labels."
+    )
+    focal_gamma: Number = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="Exponent of the focal loss, which counts rows the less the surer they are right; 0 is the plain "
+        "cross entropy, 2 is common.",
+    )
+    freeze: Patterns = Field(
+        default=(),
+        description="Parameters that stay as they are: patterns of their names, such as bert.embeddings.*; * stands "
+        "for any text.",
+    )
+    layer_lr_decay: Number = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Factor on the learning rate from each numbered layer to the one below it; the head, above them, "
+        "has LEARNING_RATE, the embeddings, below them, the lowest. 1 trains all alike, 0.9 is common.",
+    )
+    ema_decay: Number = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Decay of a moving average of the weights, which is then validated and exported in their place; "
+        "0 keeps none, 0.999 is common.",
+    )
+    lora_rank: WholeNumber = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Rank of the matrices of LoRA (package peft), which are trained in place of the numbered layers "
+        "and the embeddings, and merged into them before export; 0 trains the model itself, 8 is common.",
+    )
+
+    def as_text(self) -> dict[str, str]:
+        """Every hyperparameter as it may be written in a settings file, by name: how a job is given them."""
+        values = self.model_dump().items()
+        return {name: ", ".join(value) if isinstance(value, tuple) else str(value) for name, value in values}
+
+
+class Tuning(Section):
+    """[TUNING]: what is best."""
+
+    objective_type: Literal["auto", "Maximize", "Minimize"] = Field(
+        default="auto",
+        description="Whether a higher or a lower OBJECTIVE_METRIC_NAME is better; auto minimizes log_loss and "
+        "maximizes any other.",
+    )
 
 
 class Inference(Section):
@@ -197,6 +255,7 @@ SECTION_MODELS: Mapping[str, type[Section]] = {
     "DATA": Data,
     "TRAINING": Training,
     "HYPERPARAMETERS": Hyperparameters,
+    "TUNING": Tuning,
     "INFERENCE": Inference,
     "LOCAL": Local,
 }
@@ -211,6 +270,7 @@ SECTION_NAMES = (
     "TRAINING",
     "HYPERPARAMETERS",
     "USER_HYPERPARAMETERS",
+    "TUNING",
     "INFERENCE",
     "LOCAL",
     "USER",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlpipe.errors import ExportError, JobError, UserFunctionError
-from mlpipe.specs import ModelOutcome
+from mlpipe.specs import ModelOutcome, Scalar
 from mlpipe.steps.keys import PREPARED, RUN, trained
 from mlpipe.steps.ownership import publish
 from mlpipe.steps.state import record_job
@@ -40,7 +40,7 @@ class TrainModel(Task):
             return ModelOutcome(name)
         snapshot = pipeline[PREPARED].unit
         channels = [snapshot.channel(part, part) for part in ("train", "validation", "encoding")]
-        hyperparameters = place.settings.hyperparameters[name].model_dump()
+        hyperparameters: dict[str, Scalar] = {**place.settings.hyperparameters[name].as_text()}
         hyperparameters |= place.settings.user_hyperparameters[name]
         try:
             result = place.run_job(

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlpipe.contract import OBJECTIVE_MARK
 from mlpipe.report.plots import save_curves
 
 logger = logging.getLogger(__name__)
@@ -22,8 +23,8 @@ class EpochRecord:
     """One line of history.jsonl.
 
     `epoch` counts from 1, `lr` is the learning rate of its last optimiser step. `train_loss` is the mean over the epoch
-    as it was minimised (in training mode, with class weights), `validation_loss` the plain mean over all validation
-    rows after it, and `metrics` are computed over the same rows.
+    as it was minimised (in training mode, with class weights and all), `validation_loss` the plain cross entropy over
+    all validation rows after it, and `metrics` are computed over the same rows.
     """
 
     epoch: int
@@ -50,22 +51,26 @@ class EpochTiming:
 
 @dataclass
 class History:
-    """The epochs so far, and which of them is the best by the metric `objective` (higher is better)."""
+    """The epochs so far, and which of them is the best: the one with the highest metric `objective`, or the lowest."""
 
     objective: str
+    is_maximized: bool = True
     records: list[EpochRecord] = field(default_factory=list)
     timings: list[EpochTiming] = field(default_factory=list)
 
     def add(self, record: EpochRecord, timing: EpochTiming) -> None:
-        """Append one epoch and log the metric line."""
+        """Append one epoch, and log it for people and the metric line for tuners."""
         self.records.append(record)
         self.timings.append(timing)
+        values = {"train_loss": record.train_loss, "validation_loss": record.validation_loss, **record.metrics}
+        logger.info("epoch %d: %s", record.epoch, ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
         self.log_objective()
 
     @property
     def best(self) -> EpochRecord:
         """The best epoch so far; of equal ones the first."""
-        return max(self.records, key=lambda record: record.metrics[self.objective])
+        choose = max if self.is_maximized else min
+        return choose(self.records, key=lambda record: record.metrics[self.objective])
 
     @property
     def epochs_since_best(self) -> int:
@@ -86,6 +91,7 @@ class History:
         (folder / "history.jsonl").write_text(lines, encoding="utf-8")
         metrics = {
             "objective_metric_name": self.objective,
+            "objective_type": "Maximize" if self.is_maximized else "Minimize",
             "objective": best.metrics[self.objective],
             "best_epoch": best.epoch,
             "epochs_run": len(epochs),
@@ -100,7 +106,7 @@ class History:
 
 def objective_line(name: str, value: float) -> str:
     """The line that tells a tuner the objective metric; alone on its line in the job's log."""
-    return f"mlpipe-objective: {name}={value:.6f}"
+    return f"{OBJECTIVE_MARK}{name}={value:.6f}"
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,13 @@ from numpy.typing import NDArray
 from mlpipe.batching import EncodedRows, epoch_batches
 from mlpipe.errors import UserFunctionError
 from mlpipe.specs import InputSpec
+from mlpipe.training.averaging import WeightAverage
 from mlpipe.training.classifier import Classifier, compute_logits, enough_memory, padding_values
 from mlpipe.training.job import TrainingJob
+from mlpipe.training.lora import LowRankAdaptation
+from mlpipe.training.losses import Loss
 from mlpipe.training.optimization import balanced_class_weights, make_optimizer, make_schedule
+from mlpipe.training.parameters import freeze
 
 
 @dataclass
@@ -33,8 +38,12 @@ class Learner:
     schedule: torch.optim.lr_scheduler.LambdaLR
     rows: EncodedRows
     padding: Mapping[str, int | float]
-    class_weights: NDArray[np.float32]
+    loss: Loss
     steps_per_epoch: int
+    average: WeightAverage | None
+    """The moving average of the weights, where EMA_DECAY asks for it."""
+    adaptation: LowRankAdaptation | None
+    """The LoRA of the user's model, where LORA_RANK asks for it."""
     lr: float = 0.0
     """The learning rate of the last step."""
 
@@ -47,14 +56,19 @@ class Learner:
         inputs: tuple[InputSpec, ...],
         rows: EncodedRows,
     ) -> Learner:
-        """Put the model on the device, with the optimiser and the schedule that the job's hyperparameters ask for."""
-        hyperparameters, num_labels = job.hyperparameters, len(job.encoding.labels)
+        """Put the model on the device, with everything that the job's hyperparameters ask for.
+
+        Raises SettingsError where they do not fit the model.
+        """
+        hyperparameters, module = job.hyperparameters, classifier.module
+        freeze(module, hyperparameters.freeze)
+        adaptation = LowRankAdaptation(module, hyperparameters.lora_rank) if hyperparameters.lora_rank else None
         optimizer = make_optimizer(classifier, hyperparameters)
         steps_per_epoch = math.ceil(len(rows) / hyperparameters.batch_size)
-        schedule = make_schedule(optimizer, steps_per_epoch * hyperparameters.epochs, hyperparameters.warmup_ratio)
+        schedule = make_schedule(
+            optimizer, steps_per_epoch * hyperparameters.epochs, hyperparameters.warmup_ratio, hyperparameters.schedule
+        )
         model, prepared = accelerator.prepare(classifier, optimizer)
-        is_balanced = job.settings.training.class_weights == "balanced"
-        weights = balanced_class_weights(rows.labels, num_labels) if is_balanced else np.ones(num_labels, np.float32)
         return cls(
             job=job,
             accelerator=accelerator,
@@ -64,8 +78,11 @@ class Learner:
             schedule=schedule,
             rows=rows,
             padding=padding_values(inputs),
-            class_weights=weights,
+            loss=Loss.of(hyperparameters, _class_weights(job, rows)),
             steps_per_epoch=steps_per_epoch,
+            # On the device by now, where its copies belong too.
+            average=WeightAverage(module, hyperparameters.ema_decay) if hyperparameters.ema_decay else None,
+            adaptation=adaptation,
         )
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
@@ -79,7 +96,7 @@ class Learner:
         The loss is the mean over the effective batch, whatever its micro-batches: each adds its part of the sum, over
         the weight of the whole.
         """
-        total_weight = float(self.class_weights[self.rows.labels[batch]].sum())
+        total_weight = self.loss.weight(self.rows.labels[batch])
         pieces = math.ceil(len(batch) / self.job.settings.training.max_batch_per_device)
         losses = [self._micro_step(rows, total_weight) for rows in np.array_split(batch, pieces)]
         loss = float(torch.stack(losses).sum())
@@ -97,23 +114,28 @@ class Learner:
         self.optimizer.zero_grad()
         if not self.accelerator.optimizer_step_was_skipped:
             self.schedule.step()
+            if self.average:
+                self.average.update()
         return loss, total_weight
 
     def _micro_step(self, rows: NDArray[np.int64], total_weight: float) -> torch.Tensor:
         device = self.accelerator.device
         batch = {key: value.to(device) for key, value in self.rows.collate(rows, self.padding).items()}
         labels = torch.from_numpy(self.rows.labels[rows]).to(device)
-        weights = torch.from_numpy(self.class_weights).to(device)
-        logits = compute_logits(self.model, batch, len(self.class_weights), self.job.functions.code)
+        logits = compute_logits(self.model, batch, len(self.job.encoding.labels), self.job.functions.code)
         if not logits.requires_grad:
             raise UserFunctionError(
                 "the logits of the model from load_model depend on no parameter that can be trained",
                 hint="do not detach them, and do not compute them under torch.no_grad()",
             )
-        loss = torch.nn.functional.cross_entropy(logits.float(), labels, weight=weights, reduction="sum") / total_weight
+        loss = self.loss.sum(logits.float(), labels) / total_weight
         with enough_memory():
             self.accelerator.backward(loss)
         return loss.detach()
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within it, the model has the weights that are to be judged and kept: their average, if there is one."""
+        return self.average.applied() if self.average else nullcontext()
 
     def weights(self) -> dict[str, torch.Tensor]:
         """A copy of the user's model on CPU, sharing no memory with it, nor one entry (tied weights) with another."""
@@ -130,6 +152,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": scaler.state_dict() if scaler else {},
+            "average": self.average.state_dict() if self.average else {},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -142,6 +165,15 @@ class Learner:
         self.schedule.load_state_dict(state["schedule"])
         if scaler:
             scaler.load_state_dict(state["scaler"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+
+
+def _class_weights(job: TrainingJob, rows: EncodedRows) -> NDArray[np.float32]:
+    num_labels = len(job.encoding.labels)
+    if job.settings.training.class_weights == "balanced":
+        return balanced_class_weights(rows.labels, num_labels)
+    return np.ones(num_labels, np.float32)
 
 
 def _tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from mlpipe.batching import EncodedRows
-from mlpipe.errors import JobStopped, SettingsError
+from mlpipe.errors import JobStopped
 from mlpipe.specs import InputSpec
 from mlpipe.training.checkpoint import Checkpoints
 from mlpipe.training.classifier import Classifier, load_classifier, read_inputs
@@ -24,6 +24,7 @@ from mlpipe.training.export import export_model
 from mlpipe.training.history import EpochRecord, EpochTiming, History
 from mlpipe.training.job import TrainingJob
 from mlpipe.training.learner import Learner
+from mlpipe.training.precision import check_precision
 from mlpipe.training.random_state import random_state, set_random_state
 from mlpipe.training.stopping import StopRequest, stop_requests
 from mlpipe.training.validation import Validation
@@ -67,12 +68,9 @@ def train_model(job: TrainingJob) -> None:
 
 
 def start_accelerator(job: TrainingJob) -> Accelerator:
-    """Set the threads, seeds and precision of this process."""
+    """Set the threads, seeds and precision of this process; SettingsError where the device lacks the precision."""
     precision = job.settings.training.mixed_precision
-    if precision == "fp16" and not torch.cuda.is_available():
-        raise SettingsError(
-            "[TRAINING] MIXED_PRECISION = fp16 needs a GPU, and there is none here", hint="use bf16, or no"
-        )
+    check_precision(precision)
     torch.set_num_threads(job.threads)
     accelerator = Accelerator(mixed_precision=precision)
     set_seed(job.settings.experiment.seed)
@@ -98,6 +96,8 @@ def fit(job: TrainingJob, accelerator: Accelerator) -> TrainedModel:
     # Takes mixed precision off forward() again: what is exported computes in the model's own precision.
     accelerator.unwrap_model(learner.model, keep_fp32_wrapper=False)
     classifier.cpu().module.load_state_dict(epochs.best_weights)
+    if learner.adaptation:
+        learner.adaptation.merge()
     return TrainedModel(classifier.eval(), inputs, rows, history, len(train))
 
 
@@ -178,15 +178,16 @@ class _Epochs:
     def _validate(self) -> None:
         """Judge the epoch, keep its weights if it is the best one, and turn to the next."""
         started = time.monotonic()
-        scores = self.validation.score(self.learner.model)
-        epoch, position = self.position.epoch, self.position
-        train_loss, speed = position.loss_sum / position.weight_sum, len(self.learner.rows) / position.seconds
-        self.history.add(
-            EpochRecord(epoch, train_loss, self.learner.lr, scores.loss, scores.metrics),
-            EpochTiming(epoch, position.seconds, time.monotonic() - started, speed),
-        )
-        if self.history.best.epoch == epoch:
-            self.best_weights = self.learner.weights()
+        with self.learner.averaged():
+            scores = self.validation.score(self.learner.model)
+            epoch, position = self.position.epoch, self.position
+            train_loss, speed = position.loss_sum / position.weight_sum, len(self.learner.rows) / position.seconds
+            self.history.add(
+                EpochRecord(epoch, train_loss, self.learner.lr, scores.loss, scores.metrics),
+                EpochTiming(epoch, position.seconds, time.monotonic() - started, speed),
+            )
+            if self.history.best.epoch == epoch:
+                self.best_weights = self.learner.weights()
         self.position = _Position(epoch + 1)
 
     def _at_boundary(self, stop: StopRequest, *, is_due: bool) -> None:

@@ -43,7 +43,10 @@ class Validation:
     def open(
         cls, job: TrainingJob, rows: EncodedRows, inputs: tuple[InputSpec, ...], device: torch.device
     ) -> Validation:
-        """Cut the rows into batches of similar length and load the job's metrics."""
+        """Cut the rows into batches of similar length and load the job's metrics.
+
+        Raises SettingsError for a metric that cannot be used.
+        """
         training = job.settings.training
         # Small batches suit a CPU's caches; a GPU wants them large.
         budget = job.settings.inference.token_budget if device.type == "cpu" else sys.maxsize
@@ -51,7 +54,7 @@ class Validation:
             rows=rows,
             batches=budget_batches(rows.lengths, budget, training.max_batch_per_device),
             padding=padding_values(inputs),
-            metrics=ValidationMetrics.load(training.metrics),
+            metrics=ValidationMetrics.load(training.metrics, len(job.encoding.labels)),
             num_labels=len(job.encoding.labels),
             device=device,
             code=job.functions.code,
@@ -65,7 +68,7 @@ class Validation:
         logits = self._logits(model)
         labels = self.rows.labels
         loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
-        return Scores(float(loss), self.metrics.compute(labels, logits.argmax(dim=1).numpy(), self.num_labels))
+        return Scores(float(loss), self.metrics.compute(labels, logits.double().softmax(dim=1).numpy()))
 
     def _logits(self, model: torch.nn.Module) -> torch.Tensor:
         """float32 (rows, labels), each row's logits at the row's own position."""

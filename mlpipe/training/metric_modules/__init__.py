@@ -1,1 +1,1 @@
-"""Metrics as local `evaluate` modules, one file each, as its loader expects them."""
+"""Metrics as local `evaluate` modules, as its loader expects them."""

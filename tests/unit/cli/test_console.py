@@ -15,7 +15,7 @@ TIMING = {"samples_per_second": 120.4, "latency_p99_ms": 12.5}
 
 def entry(name: str, plan: str) -> dict[str, Any]:
     parity = {"plan": plan, "max_difference": 3e-7}
-    return {"model_name": name, "accuracy": ESTIMATE, "macro_f1": ESTIMATE, "parity": parity}
+    return {"model_name": name, "num_rows": 57, "accuracy": ESTIMATE, "macro_f1": ESTIMATE, "parity": parity}
 
 
 def test_a_table_says_for_which_shapes_an_export_is_right(capsys: pytest.CaptureFixture[str]):
@@ -24,9 +24,10 @@ def test_a_table_says_for_which_shapes_an_export_is_right(capsys: pytest.Capture
     run = ExperimentTree("e").run(3)
     print_summary(RunSummary(run, "/tmp/runs/3", True, {"models": models}, timings, ()))
     printed = capsys.readouterr().out
+    assert "57" in printed
     assert "0.900 [0.850, 0.950]" in printed
-    assert "equal for any batch, any length, to 3e-07" in printed
-    assert "equal for one row, the longest length, to 3e-07" in printed
+    assert "any batch, any length: off by 3e-07" in printed
+    assert "one row, the longest length: off by 3e-07" in printed
     assert "run 3 (committed): /tmp/runs/3" in printed
 
 

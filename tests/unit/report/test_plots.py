@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from mlpipe.report.plots import save_confusion_matrix, save_curves
+from mlpipe.report.plots import _draw_lines, save_confusion_matrix, save_curves
 
 HISTORY = [
     {
@@ -44,6 +45,21 @@ def test_curves_of_a_single_epoch_can_be_drawn(tmp_path):
     save_curves(HISTORY[:1], tmp_path, objective="accuracy", best_epoch=1)
 
     assert "Validation: best accuracy 0.900 in epoch 1" in texts_of(tmp_path / "curves.svg")
+
+
+def test_an_objective_that_is_a_loss_is_drawn_with_the_scores(tmp_path):
+    history = [record | {"log_loss": 2.5 / record["epoch"]} for record in HISTORY]
+    save_curves(history, tmp_path, objective="log_loss", best_epoch=3)
+    assert "Validation: best log_loss 0.833 in epoch 3" in texts_of(tmp_path / "curves.svg")
+
+    save_curves([{"epoch": 1, "train_loss": 1, "log_loss": 2}], tmp_path, objective="log_loss", best_epoch=1)
+    assert "log loss" in texts_of(tmp_path / "curves.svg")
+
+
+def test_many_curves_have_a_look_of_their_own_each(tmp_path):
+    axes = Figure().subplots()
+    _draw_lines(axes, [1.0], {f"metric {number}": [0.5] for number in range(13)})
+    assert len({(line.get_color(), line.get_marker()) for line in axes.get_lines()}) == 13
 
 
 @pytest.mark.parametrize("folder", ["curves", "matrix"])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlpipe.settings.fields import SINGLE_VALUE, expectation, scalar
+from mlpipe.settings.fields import METRIC_NAMES, SINGLE_VALUE, expectation, scalar
 from mlpipe.settings.schema import Data, Experiment, Hyperparameters, Inference, Training
 from mlpipe.specs import Scalar
 
@@ -64,7 +64,13 @@ def test_a_user_hyperparameter_has_at_most_256_characters() -> None:
         (Data, "test_fraction", "a number above 0, at most 0.5"),
         (Data, "group_key", "text on one line, or nothing"),
         (Training, "mixed_precision", "no, bf16 or fp16"),
-        (Training, "metrics", "one or more of f1, accuracy, precision, recall, separated by commas"),
+        (
+            Training,
+            "metrics",
+            f"one or more of {', '.join(METRIC_NAMES)} and hub:<a name on the hub>, separated by commas",
+        ),
+        (Hyperparameters, "label_smoothing", "a number from 0, below 1"),
+        (Hyperparameters, "freeze", "patterns separated by commas, or nothing"),
         (Hyperparameters, "max_grad_norm", "a number of at least 0"),
         (Inference, "token_budget", "a whole number from 1 to 10000000"),
     ],

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mlpipe.errors import SettingsError
-from mlpipe.settings import Settings, load_settings
+from mlpipe.settings import Hyperparameters, Settings, load_settings
+from mlpipe.settings.resolved import hyperparameters_by_model
 
 TEXT = """
 [EXPERIMENT]
@@ -16,6 +18,10 @@ WIDTH = 8
 DROPOUT = 0.5
 TIED = true
 ACTIVATION = relu
+[HYPERPARAMETERS]
+FREEZE = embeddings.*, encoder.layer.[0-2].*
+SCHEDULE = cosine
+EMA_DECAY = 1e-9
 """
 
 
@@ -37,9 +43,19 @@ def test_text_becomes_the_type_that_the_settings_have(settings: Settings):
 
 
 def test_what_was_written_comes_back_from_the_wire(settings: Settings):
-    wire = {name: str(value) for name, value in settings.hyperparameters["a"].model_dump().items()}
+    wire = settings.hyperparameters["a"].as_text()
+    assert {type(text) for text in wire.values()} == {str}
     wire |= {name: str(value) for name, value in settings.user_hyperparameters["a"].items()}
-    assert settings.with_hyperparameters("a", wire).to_json() == settings.to_json()
+    defaults = replace(
+        settings, hyperparameters=hyperparameters_by_model({"a": Hyperparameters(), "b": settings.hyperparameters["b"]})
+    )
+    assert defaults.with_hyperparameters("a", wire) == settings
+    assert settings.hyperparameters["a"].freeze == ("embeddings.*", "encoder.layer.[0-2].*")
+
+
+def test_no_pattern_comes_back_from_the_wire_as_no_pattern(settings: Settings):
+    changed = settings.with_hyperparameters("a", Hyperparameters().as_text())
+    assert changed.hyperparameters["a"] == Hyperparameters()
 
 
 @pytest.mark.parametrize("wire", [{"EPOCS": "3"}, {"WIDTH": "wide"}, {"TIED": "maybe"}, {"epochs": "0"}])

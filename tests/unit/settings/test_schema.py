@@ -31,6 +31,9 @@ NAME_RULE = "letters, digits, '.', '_' and '-', first a letter or a digit, at mo
         ("DATA", "SOURCES", "", ()),
         ("DATA", "SOURCES", "a.csv, data/b c.csv", ("a.csv", "data/b c.csv")),
         ("TRAINING", "METRICS", "recall, f1", ("recall", "f1")),
+        ("TRAINING", "METRICS", "f1, log_loss, mcc", ("f1", "log_loss", "mcc")),
+        ("TRAINING", "METRICS", "f1, hub:f1, hub:a-b/c.d", ("f1", "hub:f1", "hub:a-b/c.d")),
+        ("TUNING", "OBJECTIVE_TYPE", "Minimize", "Minimize"),
         ("TRAINING", "MAX_BATCH_PER_DEVICE", "100000", 100000),
         ("TRAINING", "MIXED_PRECISION", "bf16", "bf16"),
         ("TRAINING", "THREADS", "auto", None),
@@ -61,6 +64,13 @@ def test_values_that_a_key_may_have(
         ("WEIGHT_DECAY", "0", 0.0),
         ("WARMUP_RATIO", "1", 1.0),
         ("MAX_GRAD_NORM", "0", 0.0),
+        ("SCHEDULE", "cosine", "cosine"),
+        ("LABEL_SMOOTHING", "0.1", 0.1),
+        ("FOCAL_GAMMA", "2", 2.0),
+        ("FREEZE", "bert.embeddings.*, *.layer.[0-3].*", ("bert.embeddings.*", "*.layer.[0-3].*")),
+        ("FREEZE", "", ()),
+        ("LAYER_LR_DECAY", "1", 1.0),
+        ("EMA_DECAY", "0.999", 0.999),
     ],
 )
 def test_values_that_a_hyperparameter_may_have(
@@ -90,8 +100,16 @@ def test_values_that_a_hyperparameter_may_have(
             "a.csv,,b.csv",
             "an entry of the list is empty: expected values with one comma between two",
         ),
-        ("TRAINING", "OBJECTIVE_METRIC_NAME", "F1", "expected f1, accuracy, precision or recall"),
-        ("TRAINING", "METRICS", "f1, auc", "expected one or more of f1, accuracy, precision, recall"),
+        (
+            "TRAINING",
+            "OBJECTIVE_METRIC_NAME",
+            "F1",
+            "expected one of METRICS: f1, accuracy, precision, recall, f1_micro,",
+        ),
+        ("TRAINING", "METRICS", "f1, auc", "expected one or more of f1, accuracy, precision, recall, f1_micro,"),
+        ("TRAINING", "METRICS", "hub:", "expected one or more of f1, accuracy, precision, recall, f1_micro,"),
+        ("TRAINING", "METRICS", "hub:a/b/c", "expected one or more of f1, accuracy, precision, recall, f1_micro,"),
+        ("TRAINING", "METRICS", "hub:../f1", "expected one or more of f1, accuracy, precision, recall, f1_micro,"),
         ("TRAINING", "METRICS", "f1, f1", "f1 is named twice"),
         ("TRAINING", "METRICS", "", "expected at least one metric"),
         ("TRAINING", "MAX_BATCH_PER_DEVICE", "0", "expected a whole number from 1 to 100000"),
@@ -115,7 +133,15 @@ def test_values_that_a_hyperparameter_may_have(
         ("HYPERPARAMETERS", "MAX_GRAD_NORM", "inf", "expected a number of at least 0"),
         ("HYPERPARAMETERS", "MAX_GRAD_NORM", "1e999", "expected a number of at least 0"),
         ("HYPERPARAMETERS", "MAX_GRAD_NORM", "-0.1", "expected a number of at least 0"),
+        ("HYPERPARAMETERS", "SCHEDULE", "polynomial", "expected linear, cosine or constant"),
+        ("HYPERPARAMETERS", "LABEL_SMOOTHING", "1", "expected a number from 0, below 1"),
+        ("HYPERPARAMETERS", "LABEL_SMOOTHING", "0.1, 0.2", "a single value is expected here"),
+        ("HYPERPARAMETERS", "FOCAL_GAMMA", "-1", "expected a number from 0 to 10"),
+        ("HYPERPARAMETERS", "FREEZE", "a.*,, b.*", "an entry of the list is empty"),
+        ("HYPERPARAMETERS", "LAYER_LR_DECAY", "0", "expected a number above 0, at most 1"),
+        ("HYPERPARAMETERS", "EMA_DECAY", "1", "expected a number from 0, below 1"),
         ("USER_HYPERPARAMETERS", "WIDTH", "64, 128", "a single value is expected here"),
+        ("TUNING", "OBJECTIVE_TYPE", "minimise", "expected auto, Maximize or Minimize"),
         ("INFERENCE", "TOKEN_BUDGET", "0", "expected a whole number from 1 to 10000000"),
         ("INFERENCE", "BOOTSTRAP_RESAMPLES", "99", "expected a whole number from 100 to 1000000"),
         ("LOCAL", "MAX_RUNTIME", "0", "expected a whole number from 1 to 31536000"),
@@ -174,7 +200,9 @@ def test_the_objective_is_one_of_the_metrics(problems: Callable[..., list[str]])
 
 def test_a_wrong_objective_is_not_also_called_a_contradiction(problems: Callable[..., list[str]]) -> None:
     assert problems("[TRAINING]\nOBJECTIVE_METRIC_NAME = acuracy\nMETRICS = accuracy\n") == [
-        "settings.ini:5: [TRAINING] OBJECTIVE_METRIC_NAME = acuracy: expected f1, accuracy, precision or recall"
+        "settings.ini:5: [TRAINING] OBJECTIVE_METRIC_NAME = acuracy: expected one of METRICS: f1, accuracy, precision, "
+        "recall, f1_micro, f1_weighted, precision_micro, precision_weighted, recall_micro, recall_weighted, mcc, "
+        "log_loss or hub:<a name on the hub>"
     ]
 
 
@@ -184,11 +212,35 @@ def test_a_metric_that_is_overridden_contradicts_nothing(load: Callable[..., Set
     assert (training.metrics, training.objective_metric_name) == (("f1",), "f1")
 
 
+@pytest.mark.parametrize(
+    ("metric", "objective_type", "is_maximized"),
+    [
+        ("f1", "auto", True),
+        ("hub:f1", "auto", True),
+        ("log_loss", "auto", False),
+        ("log_loss", "Maximize", True),
+        ("hub:a/loss", "Minimize", False),
+    ],
+)
+def test_the_type_of_the_objective_follows_from_the_metric_unless_it_is_said(
+    load: Callable[..., Settings], metric: str, objective_type: str, is_maximized: bool
+) -> None:
+    content = f"[TRAINING]\nMETRICS = f1, {metric}\n" if metric != "f1" else "[TRAINING]\n"
+    settings = load(f"{content}OBJECTIVE_METRIC_NAME = {metric}\n[TUNING]\nOBJECTIVE_TYPE = {objective_type}\n")
+    assert settings.maximizes_objective is is_maximized
+
+
 def test_some_rows_are_left_to_train_on(problems: Callable[..., list[str]]) -> None:
     assert problems("[DATA]\nTEST_FRACTION = 0.5\nVALIDATION_FRACTION = 0.5\n") == [
         "settings.ini:6: [DATA] VALIDATION_FRACTION = 0.5: "
         "VALIDATION_FRACTION and TEST_FRACTION leave no rows to train on"
     ]
+
+
+def test_patterns_are_short_enough_for_a_service(problems: Callable[..., list[str]]) -> None:
+    found = problems("", f"hyperparameters.freeze={'a' * 127}, {'b' * 128}")
+    assert len(found) == 1
+    assert found[0].endswith(": expected at most 256 characters")
 
 
 def test_sections_cannot_be_changed() -> None:

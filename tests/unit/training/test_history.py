@@ -12,8 +12,8 @@ import pytest
 from mlpipe.training.history import EpochRecord, EpochTiming, History, objective_line, write_json
 
 
-def history_of(*values: float) -> History:
-    history = History("f1")
+def history_of(*values: float, is_maximized: bool = True) -> History:
+    history = History("f1", is_maximized)
     for epoch, value in enumerate(values, start=1):
         record = EpochRecord(epoch, 1.0 / epoch, 0.1 / epoch, 2.0 / epoch, {"f1": value, "accuracy": 1 - value})
         history.add(record, EpochTiming(epoch, 1.5, 0.5, 64.0))
@@ -38,6 +38,17 @@ def test_of_equal_epochs_the_first_is_the_best() -> None:
     assert history.epochs_since_best == 2
 
 
+def test_the_lowest_is_the_best_where_less_is_better(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    history = history_of(0.7, 0.2, 0.2, 0.9, is_maximized=False)
+    assert history.best.epoch == 2
+    assert history.epochs_since_best == 2
+    assert caplog.messages == ["mlpipe-objective: f1=0.700000", *["mlpipe-objective: f1=0.200000"] * 3]
+    history.save(tmp_path, rows={"train": 1}, environment={})
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["objective_type"], metrics["objective"], metrics["best_epoch"]) == ("Minimize", 0.2, 2)
+
+
 def test_the_files_tell_every_epoch_and_the_best_one(tmp_path: Path) -> None:
     history_of(0.2, 0.6, 0.4).save(tmp_path, rows={"train": 10, "validation": 4}, environment={"threads": 2})
     lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
@@ -46,6 +57,7 @@ def test_the_files_tell_every_epoch_and_the_best_one(tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics == {
         "objective_metric_name": "f1",
+        "objective_type": "Maximize",
         "objective": 0.6,
         "best_epoch": 2,
         "epochs_run": 3,

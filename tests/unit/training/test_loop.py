@@ -14,6 +14,7 @@ from mlpipe.batching import EncodedRows, epoch_batches
 from mlpipe.errors import SettingsError, UserFunctionError
 from mlpipe.training.loop import TrainedModel, fit, start_accelerator
 from mlpipe.training.optimization import balanced_class_weights
+from mlpipe.training.precision import offers_bf16
 
 WITHOUT_DROPOUT = """
 class Model(nn.Module):
@@ -163,6 +164,7 @@ def test_equal_jobs_learn_the_same(make_job) -> None:
     assert not torch.equal(weights_of(first), weights_of(other))
 
 
+@pytest.mark.skipif(not offers_bf16(), reason="needs a device that computes in bf16")
 def test_bf16_learns_and_leaves_float32_weights(make_job) -> None:
     settings = settings_of("EPOCHS = 6, LEARNING_RATE = 0.05, BATCH_SIZE = 8", "MIXED_PRECISION = bf16")
     trained = train(make_job(settings=settings))

@@ -17,6 +17,7 @@ from mlpipe.errors import JobError
 from mlpipe.jobs.environment import JobContext
 from mlpipe.jobs.train import run
 from mlpipe.specs import Signature
+from mlpipe.training.precision import offers_bf16
 
 SETTINGS = "[HYPERPARAMETERS]\nEPOCHS = 3\nLEARNING_RATE = 0.05\nBATCH_SIZE = 8\n[TRAINING]\nMIXED_PRECISION = {}\n"
 
@@ -69,6 +70,7 @@ def test_equal_jobs_publish_equal_files(make_job, caplog) -> None:
     assert metrics["rows"] == {"train": 96, "validation": 30}
 
 
+@pytest.mark.skipif(not offers_bf16(), reason="needs a device that computes in bf16")
 @pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:DeprecationWarning")
 def test_the_published_model_scores_what_was_measured(make_job) -> None:
     job = make_job(settings=SETTINGS.format("bf16"))

@@ -9,7 +9,13 @@ from mlpipe.batching import EncodedRows
 from mlpipe.training.classifier import load_classifier, read_inputs
 from mlpipe.training.validation import Validation
 
-SETTINGS = "[TRAINING]\nMAX_BATCH_PER_DEVICE = 4\n[INFERENCE]\nTOKEN_BUDGET = 24\n"
+SETTINGS = """
+[TRAINING]
+MAX_BATCH_PER_DEVICE = 4
+METRICS = f1, accuracy, precision, recall, log_loss
+[INFERENCE]
+TOKEN_BUDGET = 24
+"""
 
 
 def test_every_row_is_scored_once_against_its_own_label(make_job, token_rows) -> None:
@@ -27,4 +33,5 @@ def test_every_row_is_scored_once_against_its_own_label(make_job, token_rows) ->
     assert len(validation.batches) > 8
     assert scores.loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), abs=1e-5)
     assert scores.metrics["accuracy"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
-    assert set(scores.metrics) == {"f1", "accuracy", "precision", "recall"}
+    assert scores.metrics["log_loss"] == pytest.approx(scores.loss, abs=1e-6)
+    assert set(scores.metrics) == {"f1", "accuracy", "precision", "recall", "log_loss"}
