@@ -49,7 +49,7 @@ class ConsoleListener(StepListener):
         self._show(f"{spec.name}: starting")
 
     def line(self, spec: JobSpec, text: str) -> None:
-        """Print a line of a job's log, or show its progress; what is not for people stays in the log without --debug."""
+        """Print a line of a job's log, or show its progress; what no user asked for stays in the log."""
         if text.startswith((TRACEBACK_MARK, OBJECTIVE_MARK)) and not self._debug:
             return
         if not text.startswith(PROGRESS_MARK):

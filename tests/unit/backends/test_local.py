@@ -125,7 +125,8 @@ print("found", sorted(path.name for path in folder.iterdir()))
 (folder / "step-1").mkdir(exist_ok=True)
 """
     for attempt, found in (("a", "found []"), ("b", "found ['step-1']")):
-        job = replace(spec(), attempt=f"runs/1/attempts/{attempt}", checkpoints="runs/1/checkpoints/m")
+        job = replace(spec(), attempt=f"runs/1/attempts/{attempt}", log=f"runs/1/logs/{attempt}.log")
+        job = replace(job, checkpoints="runs/1/checkpoints/m")
         assert run(storage, script, job)[1].lines == [found]
         storage.delete(job.attempt)
     assert storage.folders("runs/1/checkpoints/m") == ["step-1"]
