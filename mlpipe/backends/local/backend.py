@@ -144,8 +144,8 @@ def _variables(spec: JobSpec) -> dict[str, str]:
     return {
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(spec.threads),
-        # libgomp's threads wait for each other by spinning, for so long that one other busy process slows a training
-        # down twenty times; with fewer spins it takes its fair share, and loses a tenth on an idle machine.
+        # libgomp's threads wait for each other by spinning, for so long that another busy process slows a training far
+        # more than by its share of the cores; with fewer spins that ends, at a small loss on an idle machine.
         "GOMP_SPINCOUNT": "1000",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
