@@ -129,7 +129,11 @@ def _workplace(settings: Settings, listener: StepListener) -> Workplace:
     """Check what can be checked before any job starts, and put the parts together."""
     storage = storage_of(settings)
     source = read_user_source(settings.path(settings.experiment.user_functions))
-    return Workplace(settings, source, storage, LocalBackend(storage, settings.root), listener)
+    return Workplace(settings, source, storage, _backend(settings, storage), listener)
+
+
+def _backend(settings: Settings, storage: Storage) -> LocalBackend:
+    return LocalBackend(storage, settings.root, settings.local.max_parallel_jobs)
 
 
 def _workplace_of_run(settings: Settings, listener: StepListener, storage: Storage, run: RunTree) -> Workplace:
@@ -142,7 +146,7 @@ def _workplace_of_run(settings: Settings, listener: StepListener, storage: Stora
         own = replace(own, training=own.training.model_copy(update={"threads": threads}))
     package = Path(own.experiment.user_functions).name
     source = read_user_source(storage.workspace(run.user_functions) / package)
-    return Workplace(own, source, storage, LocalBackend(storage, settings.root), listener)
+    return Workplace(own, source, storage, _backend(settings, storage), listener)
 
 
 def _execute(place: Workplace, tasks: Sequence[Task], pipeline: Pipeline | None = None) -> Pipeline:

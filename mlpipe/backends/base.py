@@ -15,8 +15,9 @@ POLL_SECONDS = 0.1
 
 
 class JobState(enum.StrEnum):
-    """Where a job stands, in the service's words."""
+    """Where a job stands, in the service's words; one that waits for a slot is not started yet."""
 
+    WAITING = "Waiting"
     IN_PROGRESS = "InProgress"
     COMPLETED = "Completed"
     FAILED = "Failed"
@@ -87,17 +88,18 @@ def run_job(backend: Backend, spec: JobSpec, log: str, listener: JobListener) ->
     Raises the error that the job reported (UserFunctionError, DataError, IntegrityError, ...), JobError where it ended
     without saying why; both name the job and its log. Whatever interrupts the waiting stops the job.
     """
-    started = time.monotonic()
     handle = backend.submit(spec)
-    listener.started(spec, log)
-    position = 0
+    started, position = None, 0
     try:
         while True:
             status = backend.describe(handle)
+            if started is None and status.state is not JobState.WAITING:
+                started = time.monotonic()
+                listener.started(spec, log)
             lines, position = backend.logs(handle, position)
             for text in lines:
                 listener.line(spec, text)
-            if status.state is not JobState.IN_PROGRESS:
+            if started is not None and status.state is not JobState.IN_PROGRESS:
                 break
             time.sleep(POLL_SECONDS)
     except BaseException:

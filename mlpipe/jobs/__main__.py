@@ -1,7 +1,8 @@
 """The entrypoint of every job: `python -m mlpipe.jobs train` or `python -m mlpipe.jobs <step>`.
 
 Runs one step, writes the manifest over what it produced, and leaves an error where the platform looks for it, the
-class and message first: 1,024 characters of the failure file reach SageMaker's FailureReason.
+class and message first: 1,024 characters of the failure file reach SageMaker's FailureReason. A training in several
+processes runs this same entrypoint in each of them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,17 @@ from types import FrameType
 
 from mlpipe.contract import PARENT_VARIABLE, TRACEBACK_MARK, ContractFolders
 from mlpipe.errors import JobError, JobStopped, MlpipeError, StorageError
-from mlpipe.jobs.environment import job_folders, read_context, sagemaker_variables
+from mlpipe.jobs.environment import job_folders, read_context, read_hosts, sagemaker_variables
+from mlpipe.jobs.processes import (
+    RanksFailed,
+    end_with_launcher,
+    is_distributed,
+    is_rank,
+    process_count,
+    rank,
+    report_file,
+    run_ranks,
+)
 from mlpipe.manifest import write_manifest
 
 STEPS = {
@@ -34,10 +45,15 @@ def main(arguments: list[str]) -> int:
     """Run the step that `arguments` name; returns the exit code of its error, or 0."""
     _log_to_stdout()
     signal.signal(signal.SIGTERM, _stop)
+    if is_rank():
+        end_with_launcher()
     _end_with_parent()
     folders = job_folders(arguments, os.environ)
     try:
         _run(folders)
+    except RanksFailed as failed:
+        _write_failure(failed.report, folders)
+        return failed.exit_code
     except JobStopped as stopped:
         return _report(JobError("the job was stopped before it had done its work", hint=str(stopped)), folders)
     except MlpipeError as error:
@@ -50,12 +66,19 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(folders: ContractFolders) -> None:
-    context = read_context(folders)
+    context = read_context(folders, check=not is_rank())  # checked a moment ago, by the process that started this one
     if context.step not in STEPS:
         raise JobError(f"unknown step {context.step!r}; expected one of {', '.join(STEPS)}")
     os.environ.update(sagemaker_variables(folders, context))
+    if is_distributed(context) and not is_rank():
+        hosts = read_hosts(folders)
+        run_ranks(process_count(context), context.threads, hosts)
+        if hosts.index == 0:  # the output of the others stays empty: all machines of a job write to one place
+            write_manifest(context.output)
+        return
     importlib.import_module(STEPS[context.step]).run(context)
-    write_manifest(context.output)
+    if not is_rank():
+        write_manifest(context.output)
 
 
 def _report(error: MlpipeError, folders: ContractFolders, cause: BaseException | None = None) -> int:
@@ -63,9 +86,14 @@ def _report(error: MlpipeError, folders: ContractFolders, cause: BaseException |
     # Marked, since the command that started the job reports the error itself; the whole of it is in the traceback.
     logger.error("%s%s", TRACEBACK_MARK, type(error).__name__, exc_info=cause or error)
     trace = "".join(traceback.format_exception(cause or error))
-    folders.failure.parent.mkdir(parents=True, exist_ok=True)
-    folders.failure.write_text(f"{type(error).__name__}: {error}\n\n{trace}", encoding="utf-8")
+    _write_failure(f"{type(error).__name__}: {error}\n\n{trace}", folders)
     return error.exit_code
+
+
+def _write_failure(report: str, folders: ContractFolders) -> None:
+    path = report_file() if is_rank() else folders.failure
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(report, encoding="utf-8")
 
 
 class _Formatter(logging.Formatter):
@@ -77,8 +105,9 @@ class _Formatter(logging.Formatter):
 
 def _log_to_stdout() -> None:
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Formatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    handler.setFormatter(_Formatter(f"process {rank()}: %(message)s" if rank() else None))
+    # All processes of a training do the same: the first one tells it.
+    logging.basicConfig(level=logging.WARNING if rank() else logging.INFO, handlers=[handler])
 
 
 def _stop(_signum: int, _frame: FrameType | None) -> None:

@@ -49,14 +49,26 @@ class JobContext:
         return UserFunctions.load(self.code, self.package)
 
 
+@dataclass(frozen=True)
+class Hosts:
+    """The machines of a job, in order, and the place of this one among them.
+
+    `interface` is the network interface by which they reach each other.
+    """
+
+    names: tuple[str, ...]
+    index: int
+    interface: str
+
+
 def job_folders(arguments: list[str], environment: Mapping[str, str]) -> ContractFolders:
     """The folders of this job: `train` is how the platform calls a training job, anything else is a processing step."""
     base = Path(environment.get(BASE_DIR_VARIABLE, DEFAULT_BASE_DIR))
     return ContractFolders.of(JobKind.TRAINING if arguments == ["train"] else JobKind.PROCESSING, base)
 
 
-def read_context(folders: ContractFolders) -> JobContext:
-    """Read the `job` channel and check every other channel against it.
+def read_context(folders: ContractFolders, *, check: bool = True) -> JobContext:
+    """Read the `job` channel and, unless `check` is off, check every other channel against it.
 
     Raises IntegrityError where a file differs from what was committed.
     """
@@ -68,7 +80,7 @@ def read_context(folders: ContractFolders) -> JobContext:
         wire = _read_json(folders.base / "input" / "config" / "hyperparameters.json")
         settings = settings.with_hyperparameters(model_name, _own_hyperparameters(wire))
     channels = {name: folders.inputs / name for name in job["channels"]}
-    for name, files in job["channels"].items():
+    for name, files in job["channels"].items() if check else ():
         check_folder(channels[name], {path: FileRecord(**record) for path, record in files.items()}, name)
     folders.output.mkdir(parents=True, exist_ok=True)
     return JobContext(
@@ -84,6 +96,13 @@ def read_context(folders: ContractFolders) -> JobContext:
         arguments=job["arguments"],
         threads=job["threads"],
     )
+
+
+def read_hosts(folders: ContractFolders) -> Hosts:
+    """The machines of a training job, as the platform names them in resourceconfig.json."""
+    document = _read_json(folders.base / "input" / "config" / "resourceconfig.json")
+    names = tuple(sorted(document["hosts"]))
+    return Hosts(names, names.index(document["current_host"]), document["network_interface_name"])
 
 
 def sagemaker_variables(folders: ContractFolders, context: JobContext) -> dict[str, str]:

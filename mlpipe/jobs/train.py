@@ -6,6 +6,7 @@ import json
 
 from mlpipe.errors import JobError
 from mlpipe.jobs.environment import JobContext
+from mlpipe.jobs.processes import local_process_count
 from mlpipe.specs import Encoding
 from mlpipe.training.job import TrainingJob
 from mlpipe.training.loop import train_model
@@ -29,6 +30,6 @@ def run(context: JobContext) -> None:
             channels_sha256=context.channels_sha256,
             settings=context.settings,
             functions=context.functions,
-            threads=context.threads,
+            threads=max(1, context.threads // local_process_count()),
         )
     )

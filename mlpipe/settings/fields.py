@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import keyword
 import math
 import re
@@ -137,6 +138,15 @@ def _from_auto(value: object) -> object:
     return None if isinstance(value, str) and value.lower() == "auto" else _from_integer(value)
 
 
+def _from_flag(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return configparser.ConfigParser.BOOLEAN_STATES[value.lower()]
+    except KeyError:
+        raise ValueError from None
+
+
 def _from_optional(value: object) -> object:
     return None if value == "" else value
 
@@ -144,6 +154,7 @@ def _from_optional(value: object) -> object:
 WholeNumber = Annotated[int, BeforeValidator(_from_integer)]
 Number = Annotated[float, BeforeValidator(_from_decimal)]
 AutoOrWholeNumber = Annotated[int | None, BeforeValidator(_from_auto)]
+Flag = Annotated[bool, BeforeValidator(_from_flag), Expected("yes or no")]
 OptionalText = Annotated[
     str | None, BeforeValidator(_from_optional), AfterValidator(_one_line), Expected("text on one line, or nothing")
 ]

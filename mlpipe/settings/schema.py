@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlpipe.settings.fields import (
     AutoOrWholeNumber,
+    Flag,
     FolderPath,
     Metric,
     Metrics,
@@ -118,14 +119,30 @@ class Training(Section):
         default=32,
         ge=1,
         le=100_000,
-        description="Rows that fit in memory at once; a larger BATCH_SIZE is reached by accumulating gradients.",
+        description="Rows that fit in the memory of a device at once; a larger BATCH_SIZE is reached by accumulating "
+        "gradients.",
+    )
+    use_distributed: Flag = Field(
+        default=False,
+        description="Whether one training runs in several processes (torchrun: gloo on CPU, nccl on GPU), which share "
+        "every batch: BATCH_SIZE and the schedule mean the same.",
+    )
+    processes: AutoOrWholeNumber = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Processes of a distributed training on each machine; auto starts one per GPU, or one on a machine "
+        "without. The threads of a job are shared among them.",
     )
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(
         default="no",
         description="Number format of the forward pass in training; bf16 and fp16 need a device that computes in it.",
     )
     threads: AutoOrWholeNumber = Field(
-        default=None, ge=1, le=1024, description="CPU threads of each job; auto takes all cores of the machine."
+        default=None,
+        ge=1,
+        le=1024,
+        description="CPU threads of each job; auto takes all cores of the machine, which trainings side by side share.",
     )
     early_stopping_patience: WholeNumber = Field(
         default=0,
@@ -153,6 +170,12 @@ class Training(Section):
                 "objective_metric_name",
                 "metrics",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _distributes_what_it_counts(self) -> Training:
+        if self.processes is not None and self.processes > 1 and not self.use_distributed:
+            raise refused(f"PROCESSES = {self.processes} needs USE_DISTRIBUTED = yes", "use_distributed", "processes")
         return self
 
 
@@ -245,6 +268,12 @@ class Inference(Section):
 class Local(Section):
     """[LOCAL]: limits of the jobs that run on this machine."""
 
+    max_parallel_jobs: WholeNumber = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Trainings that run side by side, sharing the cores and GPUs of the machine.",
+    )
     max_runtime: WholeNumber = Field(
         default=86_400, ge=1, le=31_536_000, description="Seconds after which a job is ended as failed."
     )

@@ -41,10 +41,11 @@ class Workplace:
         """The paths of the experiment."""
         return ExperimentTree(self.settings.experiment.experiment_name)
 
-    @property
-    def threads(self) -> int:
-        """Threads per job: as set, or every core of the machine."""
-        return self.settings.training.threads or os.cpu_count() or 1
+    def threads(self, kind: JobKind) -> int:
+        """Threads per job: as set, or every core of the machine, which trainings side by side share."""
+        cores = os.cpu_count() or 1
+        together = self.settings.local.max_parallel_jobs if kind is JobKind.TRAINING else 1
+        return self.settings.training.threads or max(1, cores // together)
 
     def run_job(
         self,
@@ -63,19 +64,20 @@ class Workplace:
         the next attempt. The attempt of a failed job stays, for whoever wants to look into it.
         """
         name = f"{step}-{model_name}" if model_name else step
+        kind = JobKind.TRAINING if model_name else JobKind.PROCESSING
+        threads = self.threads(kind)
         attempt_id = f"{name}-{uuid.uuid4().hex[:12]}"
         attempt = tree.attempt(attempt_id)
-        job_channel = self._write_job_channel(
-            f"{attempt}/{JOB_CHANNEL}_channel", step, channels, {**(arguments or {}), "model_name": model_name or None}
-        )
+        given = {**(arguments or {}), "model_name": model_name or None}
+        job_channel = self._write_job_channel(f"{attempt}/{JOB_CHANNEL}_channel", step, channels, given, threads)
         spec = JobSpec(
             name=name,
-            kind=JobKind.TRAINING if model_name else JobKind.PROCESSING,
+            kind=kind,
             step=step,
             attempt=attempt,
             channels=(job_channel, *channels),
             hyperparameters=hyperparameters or {},
-            threads=self.threads,
+            threads=threads,
             max_runtime_s=self.settings.local.max_runtime,
             log=tree.log(attempt_id),
             checkpoints=checkpoints,
@@ -83,7 +85,7 @@ class Workplace:
         return run_job(self.backend, spec, self.storage.locate(spec.log), self.listener)
 
     def _write_job_channel(
-        self, key: str, step: str, channels: Sequence[Channel], arguments: Mapping[str, Any]
+        self, key: str, step: str, channels: Sequence[Channel], arguments: Mapping[str, Any], threads: int
     ) -> Channel:
         folder = self.storage.workspace(key)
         for name, content in self.source.files.items():
@@ -95,7 +97,7 @@ class Workplace:
             "step": step,
             "package": self.source.package,
             "arguments": arguments,
-            "threads": self.threads,
+            "threads": threads,
             "channels": {
                 channel.name: {name: asdict(record) for name, record in channel.files.items()} for channel in channels
             },

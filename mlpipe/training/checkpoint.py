@@ -51,9 +51,10 @@ class Checkpoints:
     _written: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, job: TrainingJob) -> Checkpoints:
-        """The checkpoints of a job's model."""
-        return cls(job.checkpoints, fingerprint_of(job), job.settings.training.checkpoint_minutes)
+    def of(cls, job: TrainingJob, processes: int = 1) -> Checkpoints:
+        """The checkpoints of a job's model, which so many processes train."""
+        fingerprint = {**fingerprint_of(job), "processes": processes}
+        return cls(job.checkpoints, fingerprint, job.settings.training.checkpoint_minutes)
 
     @property
     def are_due(self) -> bool:

@@ -16,7 +16,8 @@ class TrainingJob:
 
     `train` and `validation` are splits of a prepared snapshot, `encoding_folder` is its encoding/, `output` becomes
     models/<model_name>/. `checkpoints` outlives the process: a job that finds its own there goes on from the newest.
-    `channels_sha256` is one number for what the inputs hold. `threads` is the number of CPU threads to compute with.
+    `channels_sha256` is one number for what the inputs hold. `threads` is the number of CPU threads to compute with
+    in each process.
     """
 
     model_name: str

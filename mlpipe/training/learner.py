@@ -23,6 +23,7 @@ from mlpipe.training.lora import LowRankAdaptation
 from mlpipe.training.losses import Loss
 from mlpipe.training.optimization import balanced_class_weights, make_optimizer, make_schedule
 from mlpipe.training.parameters import freeze
+from mlpipe.training.ranks import Ranks
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Learner:
 
     job: TrainingJob
     accelerator: Accelerator
+    ranks: Ranks
     classifier: Classifier
     model: torch.nn.Module
     """`classifier`, as Accelerate prepared it."""
@@ -51,7 +53,7 @@ class Learner:
     def prepare(
         cls,
         job: TrainingJob,
-        accelerator: Accelerator,
+        ranks: Ranks,
         classifier: Classifier,
         inputs: tuple[InputSpec, ...],
         rows: EncodedRows,
@@ -60,7 +62,7 @@ class Learner:
 
         Raises SettingsError where they do not fit the model.
         """
-        hyperparameters, module = job.hyperparameters, classifier.module
+        hyperparameters, module, accelerator = job.hyperparameters, classifier.module, ranks.accelerator
         freeze(module, hyperparameters.freeze)
         adaptation = LowRankAdaptation(module, hyperparameters.lora_rank) if hyperparameters.lora_rank else None
         optimizer = make_optimizer(classifier, hyperparameters)
@@ -72,6 +74,7 @@ class Learner:
         return cls(
             job=job,
             accelerator=accelerator,
+            ranks=ranks,
             classifier=classifier,
             model=model,
             optimizer=prepared,
@@ -93,13 +96,11 @@ class Learner:
     def step(self, batch: NDArray[np.int64]) -> tuple[float, float]:
         """One optimiser step on the effective batch; returns its mean loss and the sum of its class weights.
 
-        The loss is the mean over the effective batch, whatever its micro-batches: each adds its part of the sum, over
-        the weight of the whole.
+        The loss is the mean over the effective batch, whatever its micro-batches and processes: each adds its part of
+        the sum, over the weight of the whole.
         """
         total_weight = self.loss.weight(self.rows.labels[batch])
-        pieces = math.ceil(len(batch) / self.job.settings.training.max_batch_per_device)
-        losses = [self._micro_step(rows, total_weight) for rows in np.array_split(batch, pieces)]
-        loss = float(torch.stack(losses).sum())
+        (loss,) = self.ranks.total(self._backward(self._micro_batches(batch), total_weight))
         if not math.isfinite(loss):
             ids = ", ".join(repr(self.rows.ids[row]) for row in batch[:5])
             raise UserFunctionError(
@@ -118,7 +119,21 @@ class Learner:
                 self.average.update()
         return loss, total_weight
 
+    def _micro_batches(self, batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """This process's part of a batch in pieces that fit in memory: as many in all processes, some of them empty."""
+        pieces = math.ceil(len(batch) / (self.ranks.count * self.job.settings.training.max_batch_per_device))
+        return np.array_split(self.ranks.share(batch), pieces)
+
+    def _backward(self, micro_batches: list[NDArray[np.int64]], total_weight: float) -> float:
+        """Add up this process's gradients, and exchange them with the last; returns this process's part of the loss."""
+        with self.accelerator.no_sync(self.model):
+            losses = [self._micro_step(rows, total_weight) for rows in micro_batches[:-1]]
+        losses.append(self._micro_step(micro_batches[-1], total_weight))
+        return float(torch.stack(losses).sum())
+
     def _micro_step(self, rows: NDArray[np.int64], total_weight: float) -> torch.Tensor:
+        # Without a row of its own, a process takes part in the exchange of gradients all the same: with nothing to add.
+        share, rows = (1.0, rows) if len(rows) else (0.0, np.zeros(1, np.int64))
         device = self.accelerator.device
         batch = {key: value.to(device) for key, value in self.rows.collate(rows, self.padding).items()}
         labels = torch.from_numpy(self.rows.labels[rows]).to(device)
@@ -128,9 +143,10 @@ class Learner:
                 "the logits of the model from load_model depend on no parameter that can be trained",
                 hint="do not detach them, and do not compute them under torch.no_grad()",
             )
-        loss = self.loss.sum(logits.float(), labels) / total_weight
+        loss = share * self.loss.sum(logits.float(), labels) / total_weight
         with enough_memory():
-            self.accelerator.backward(loss)
+            # Processes exchange the mean of their gradients, and what is wanted is the sum.
+            self.accelerator.backward(loss * self.ranks.count)
         return loss.detach()
 
     def averaged(self) -> AbstractContextManager[None]:

@@ -1,7 +1,7 @@
 """The training loop: one model, on the train split, judged on the validation split after every epoch.
 
-One process on CPU or GPU, through Accelerate. A training that was interrupted goes on from its newest checkpoint and
-ends with the same weights and numbers as one that was not.
+On CPU or GPU, through Accelerate, in one process or in several that share every batch. A training that was interrupted
+goes on from its newest checkpoint and ends with the same weights and numbers as one that was not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 
 from mlpipe.batching import EncodedRows
 from mlpipe.errors import JobStopped
@@ -26,6 +26,7 @@ from mlpipe.training.job import TrainingJob
 from mlpipe.training.learner import Learner
 from mlpipe.training.precision import check_precision
 from mlpipe.training.random_state import random_state, set_random_state
+from mlpipe.training.ranks import Ranks
 from mlpipe.training.stopping import StopRequest, stop_requests
 from mlpipe.training.validation import Validation
 
@@ -53,11 +54,12 @@ def train_model(job: TrainingJob) -> None:
     """
     accelerator = start_accelerator(job)
     trained = fit(job, accelerator)
-    if not accelerator.is_main_process:
+    if trained is None:
         return
     export_model(job, trained.classifier, trained.inputs, trained.validation)
     rows = {"train": trained.num_train_rows, "validation": len(trained.validation)}
     environment = {
+        "processes": accelerator.num_processes,
         "threads": job.threads,
         "device": _device_name(accelerator.device),
         "torch": torch.__version__,
@@ -72,27 +74,36 @@ def start_accelerator(job: TrainingJob) -> Accelerator:
     precision = job.settings.training.mixed_precision
     check_precision(precision)
     torch.set_num_threads(job.threads)
-    accelerator = Accelerator(mixed_precision=precision)
+    # A model may have parameters that its logits do not depend on (a pooler); without a GPU, Accelerate has to be told.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    is_cpu = not torch.accelerator.is_available()
+    accelerator = Accelerator(mixed_precision=precision, cpu=is_cpu, kwargs_handlers=[unused])
     set_seed(job.settings.experiment.seed)
     return accelerator
 
 
-def fit(job: TrainingJob, accelerator: Accelerator) -> TrainedModel:
+def fit(job: TrainingJob, accelerator: Accelerator) -> TrainedModel | None:
     """Train for all epochs, or until early stopping, and keep the best one by the objective metric.
 
-    Raises JobStopped, after a checkpoint, where SIGTERM arrives meanwhile.
+    Returns the model in the main process alone. Raises JobStopped, after a checkpoint, where SIGTERM arrives meanwhile.
     """
+    ranks = Ranks(accelerator)
     inputs = read_inputs(job)
     train = EncodedRows.open(job.train, job.encoding, job.model_name)
     rows = EncodedRows.open(job.validation, job.encoding, job.model_name)
     classifier = load_classifier(job, inputs)
-    learner = Learner.prepare(job, accelerator, classifier, inputs, train)
-    validation = Validation.open(job, rows, inputs, accelerator.device)
+    learner = Learner.prepare(job, ranks, classifier, inputs, train)
+    if ranks.index:
+        set_seed(job.settings.experiment.seed + ranks.index)  # the same weights, but another dropout
+    validation = Validation.open(job, rows, inputs, ranks)
     history = History(job.settings.training.objective_metric_name, job.settings.maximizes_objective)
-    epochs = _Epochs(job, learner, validation, Checkpoints.of(job), history)
+    epochs = _Epochs(job, learner, validation, Checkpoints.of(job, ranks.count), history)
     epochs.resume()
     with stop_requests() as stop:
         epochs.run(stop)
+    ranks.part()
+    if not ranks.is_main:
+        return None
     # Takes mixed precision off forward() again: what is exported computes in the model's own precision.
     accelerator.unwrap_model(learner.model, keep_fp32_wrapper=False)
     classifier.cpu().module.load_state_dict(epochs.best_weights)
@@ -122,12 +133,18 @@ class _Epochs:
     checkpoints: Checkpoints
     history: History
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
-    """The weights of the best epoch, on CPU."""
+    """The weights of the best epoch, on CPU; in the main process."""
     position: _Position = field(default_factory=_Position)
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that train together."""
+        return self.learner.ranks
 
     def resume(self) -> None:
         """Go on from the newest checkpoint, if there is one."""
-        state = self.checkpoints.newest()
+        # Read by the main process alone: what one process finds sound, every process has to use.
+        state = self.ranks.from_main(self.checkpoints.newest() if self.ranks.is_main else None)
         if state is None:
             return
         self.learner.load_state_dict(state["learner"])
@@ -135,7 +152,7 @@ class _Epochs:
         self.history.timings = [EpochTiming(**timing) for timing in state["history"]["timings"]]
         self.best_weights = state["best_weights"]
         self.position = position = _Position(**state["position"])
-        set_random_state(state["random"], self.learner.accelerator.device)
+        set_random_state(state["random"][self.ranks.index], self.learner.accelerator.device)
         where = f"in epoch {position.epoch}, after {position.steps} of its {self.learner.steps_per_epoch} steps"
         if not position.steps:
             where = f"after epoch {position.epoch - 1}"
@@ -179,23 +196,30 @@ class _Epochs:
         """Judge the epoch, keep its weights if it is the best one, and turn to the next."""
         started = time.monotonic()
         with self.learner.averaged():
-            scores = self.validation.score(self.learner.model)
+            # Not as Accelerate prepared it: distributed, its every call would be a meeting of all processes.
+            scores = self.validation.score(self.learner.classifier)
             epoch, position = self.position.epoch, self.position
             train_loss, speed = position.loss_sum / position.weight_sum, len(self.learner.rows) / position.seconds
             self.history.add(
                 EpochRecord(epoch, train_loss, self.learner.lr, scores.loss, scores.metrics),
                 EpochTiming(epoch, position.seconds, time.monotonic() - started, speed),
             )
-            if self.history.best.epoch == epoch:
+            if self.history.best.epoch == epoch and self.ranks.is_main:
                 self.best_weights = self.learner.weights()
         self.position = _Position(epoch + 1)
 
     def _at_boundary(self, stop: StopRequest, *, is_due: bool) -> None:
-        """Write a checkpoint where one is due or a stop was asked for; JobStopped after it in the second case."""
-        is_stopping = stop.is_requested
-        if is_due or is_stopping:
-            self.checkpoints.save(self._steps_done(), self._state())
-        if is_stopping:
+        """Write a checkpoint where one is due or a stop was asked for; JobStopped after it in the second case.
+
+        All processes do the same: a stop that one was asked for is one for all, and the main process has the clock.
+        """
+        stops, dues = self.ranks.total(stop.is_requested, is_due and self.ranks.is_main)
+        if stops or dues:
+            state = self._state()
+            if self.ranks.is_main:
+                self.checkpoints.save(self._steps_done(), state)
+            self.ranks.wait()
+        if stops:
             raise JobStopped(f"a checkpoint was written at step {self._steps_done()}: the next attempt goes on from it")
 
     def _steps_done(self) -> int:
@@ -211,7 +235,7 @@ class _Epochs:
             },
             "best_weights": self.best_weights,
             "position": asdict(self.position),
-            "random": random_state(self.learner.accelerator.device),
+            "random": self.ranks.gathered(random_state(self.learner.accelerator.device)),
         }
 
 

@@ -17,6 +17,7 @@ from mlpipe.specs import InputSpec
 from mlpipe.training.classifier import compute_logits, padding_values
 from mlpipe.training.job import TrainingJob
 from mlpipe.training.metrics import ValidationMetrics
+from mlpipe.training.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -36,32 +37,31 @@ class Validation:
     padding: Mapping[str, int | float]
     metrics: ValidationMetrics
     num_labels: int
-    device: torch.device
+    ranks: Ranks
     code: Path
 
     @classmethod
-    def open(
-        cls, job: TrainingJob, rows: EncodedRows, inputs: tuple[InputSpec, ...], device: torch.device
-    ) -> Validation:
+    def open(cls, job: TrainingJob, rows: EncodedRows, inputs: tuple[InputSpec, ...], ranks: Ranks) -> Validation:
         """Cut the rows into batches of similar length and load the job's metrics.
 
         Raises SettingsError for a metric that cannot be used.
         """
         training = job.settings.training
         # Small batches suit a CPU's caches; a GPU wants them large.
-        budget = job.settings.inference.token_budget if device.type == "cpu" else sys.maxsize
+        is_cpu = ranks.accelerator.device.type == "cpu"
+        budget = job.settings.inference.token_budget if is_cpu else sys.maxsize
         return cls(
             rows=rows,
             batches=budget_batches(rows.lengths, budget, training.max_batch_per_device),
             padding=padding_values(inputs),
             metrics=ValidationMetrics.load(training.metrics, len(job.encoding.labels)),
             num_labels=len(job.encoding.labels),
-            device=device,
+            ranks=ranks,
             code=job.functions.code,
         )
 
     def score(self, model: torch.nn.Module) -> Scores:
-        """Run `model` over every validation row, each once.
+        """Run `model` over every validation row, each once, in one of the processes; all of them get the same scores.
 
         Raises UserFunctionError for logits that are not finite.
         """
@@ -72,12 +72,15 @@ class Validation:
 
     def _logits(self, model: torch.nn.Module) -> torch.Tensor:
         """float32 (rows, labels), each row's logits at the row's own position."""
-        logits = torch.empty(len(self.rows), self.num_labels)
+        logits = torch.zeros(len(self.rows), self.num_labels)
+        device = self.ranks.accelerator.device
+        self.ranks.share_buffers(model)
         model.eval()
         with torch.no_grad():
-            for rows in self.batches:
-                batch = {key: value.to(self.device) for key, value in self.rows.collate(rows, self.padding).items()}
+            for rows in self.ranks.share(self.batches):
+                batch = {key: value.to(device) for key, value in self.rows.collate(rows, self.padding).items()}
                 logits[torch.from_numpy(rows)] = compute_logits(model, batch, self.num_labels, self.code).float().cpu()
+        logits = self.ranks.merged(logits)
         broken = torch.nonzero(~logits.isfinite().all(dim=1))
         if len(broken):
             raise UserFunctionError(

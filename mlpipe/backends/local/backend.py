@@ -6,14 +6,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlpipe.backends.base import JobState, JobStatus
 from mlpipe.backends.local.configuration import configuration_files, write_configuration
 from mlpipe.backends.local.launcher import Launcher, RunningJob, SubprocessLauncher, end
+from mlpipe.backends.local.slots import Slots, machine_gpus
 from mlpipe.contract import BASE_DIR_VARIABLE, ContractFolders
 from mlpipe.errors import JobError, UserFunctionError
 from mlpipe.specs import JobKind, JobSpec
@@ -25,20 +26,30 @@ GRACE_SECONDS = 10.0
 @dataclass
 class _Job:
     spec: JobSpec
-    process: RunningJob
+    command: Sequence[str]
+    environment: Mapping[str, str]
     folders: ContractFolders
     log: Path
-    started: float = field(default_factory=time.monotonic)
+    slot: int | None = None
+    process: RunningJob | None = None
+    """None while the job waits for a slot."""
+    started: float = 0.0
     timed_out: bool = False
     status: JobStatus | None = None
 
 
 class LocalBackend:
-    """Runs `python -m mlpipe.jobs` in child processes; `folder` is their working directory."""
+    """Runs `python -m mlpipe.jobs` in child processes, at most `parallel_jobs` side by side.
 
-    def __init__(self, storage: Storage, folder: Path, launcher: Launcher | None = None) -> None:
+    `folder` is their working directory.
+    """
+
+    def __init__(
+        self, storage: Storage, folder: Path, parallel_jobs: int = 1, launcher: Launcher | None = None
+    ) -> None:
         self._storage = storage
         self._folder = folder
+        self._slots = Slots(parallel_jobs, machine_gpus(os.environ))
         self._launcher = launcher or SubprocessLauncher()
         self._jobs: dict[str, _Job] = {}
 
@@ -54,7 +65,7 @@ class LocalBackend:
         }
 
     def submit(self, spec: JobSpec) -> str:
-        """Lay out the job's folder and start its process."""
+        """Lay out the job's folder and start its process, or let it wait for a free slot."""
         request = self.plan(spec)
         base = self._storage.workspace(spec.attempt)
         folders = ContractFolders.of(spec.kind, base)
@@ -68,18 +79,24 @@ class LocalBackend:
         log = self._storage.workspace(log_folder) / log_name
         log.touch()
         environment = _inherited(os.environ) | request["environment"] | _places(base)
-        process = self._launcher.launch(request["command"], environment, self._folder, log)
-        self._jobs[spec.attempt] = _Job(spec, process, folders, log)
+        job = _Job(spec, request["command"], environment, folders, log)
+        self._jobs[spec.attempt] = job
+        self._start(job)
         return spec.attempt
 
     def describe(self, handle: str) -> JobStatus:
-        """The job's status; enforces its time limit: SIGTERM, and SIGKILL ten seconds later."""
+        """The job's status; starts it when a slot is free, and enforces its time limit: SIGTERM, then SIGKILL."""
         job = self._jobs[handle]
+        if job.process is None:
+            self._start(job)
+        if job.process is None:
+            return JobStatus(JobState.WAITING)
         if job.status is None:
             code = job.process.poll()
             if code is None:
-                self._enforce_limit(job)
+                self._enforce_limit(job, job.process)
                 return JobStatus(JobState.IN_PROGRESS)
+            self._free_slot(job)
             job.status = self._ended(job, code)
         return job.status
 
@@ -93,15 +110,31 @@ class LocalBackend:
 
     def stop(self, handle: str) -> None:
         """End the job's process group."""
-        end(self._jobs[handle].process, GRACE_SECONDS)
+        job = self._jobs[handle]
+        if job.process is not None:
+            end(job.process, GRACE_SECONDS)
+            self._free_slot(job)
 
-    def _enforce_limit(self, job: _Job) -> None:
+    def _start(self, job: _Job) -> None:
+        """Start a job if there is a slot for it."""
+        job.slot = self._slots.take()
+        if job.slot is not None:
+            environment = {**job.environment, **self._slots.variables(job.slot)}
+            job.started = time.monotonic()
+            job.process = self._launcher.launch(job.command, environment, self._folder, job.log)
+
+    def _free_slot(self, job: _Job) -> None:
+        if job.slot is not None:
+            self._slots.give_back(job.slot)
+            job.slot = None
+
+    def _enforce_limit(self, job: _Job, process: RunningJob) -> None:
         overtime = time.monotonic() - job.started - job.spec.max_runtime_s
         if overtime > 0 and not job.timed_out:
             job.timed_out = True
-            job.process.terminate()
+            process.terminate()
         elif overtime > GRACE_SECONDS:
-            job.process.kill()
+            process.kill()
 
     def _ended(self, job: _Job, code: int) -> JobStatus:
         if code == 0:

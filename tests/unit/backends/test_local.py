@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,15 +38,18 @@ class Recorder:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.statuses: list[JobStatus] = []
+        self.events: list[str] = []
 
     def started(self, spec: JobSpec, log: str) -> None:
         self.log = log
+        self.events.append("started")
 
     def line(self, spec: JobSpec, text: str) -> None:
         self.lines.append(text)
 
     def ended(self, spec: JobSpec, status: JobStatus, seconds: float) -> None:
         self.statuses.append(status)
+        self.events.append("ended")
 
 
 @pytest.fixture
@@ -72,7 +76,7 @@ def spec(kind: JobKind = JobKind.TRAINING, max_runtime_s: int = 60) -> JobSpec:
 def run(storage: LocalStorage, script: str, job: JobSpec | None = None) -> tuple[str, Recorder]:
     recorder = Recorder()
     job = job or spec()
-    backend = LocalBackend(storage, Path.cwd(), ScriptLauncher(script))
+    backend = LocalBackend(storage, Path.cwd(), launcher=ScriptLauncher(script))
     result = run_job(backend, job, storage.locate(job.log), recorder)
     return result.output, recorder
 
@@ -115,6 +119,50 @@ def test_a_processing_job_finds_the_platforms_contract(storage: LocalStorage):
     found = json.loads(storage.read(f"{output}/found.json"))
     assert found["arguments"] == ["infer"]
     assert json.loads(found["config/processingjobconfig.json"])["ProcessingJobName"] == "train-m"
+
+
+MEET = """
+import os, pathlib, time
+name = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"]).name
+met = pathlib.Path({folder!r})
+(met / name).touch()
+while len(list(met.iterdir())) < {jobs}:
+    time.sleep(0.01)
+print("gpus", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+"""
+
+
+def run_together(storage: LocalStorage, script: str, jobs: Sequence[str], slots: int) -> list[Recorder]:
+    backend = LocalBackend(storage, Path.cwd(), slots, ScriptLauncher(script))
+    recorders = [Recorder() for _ in jobs]
+
+    def one(name: str, recorder: Recorder) -> None:
+        job = replace(spec(), name=name, attempt=f"runs/1/attempts/{name}", log=f"runs/1/logs/{name}.log")
+        run_job(backend, job, job.log, recorder)
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        list(pool.map(one, jobs, recorders))
+    return recorders
+
+
+def test_as_many_jobs_run_side_by_side_as_there_are_slots(storage: LocalStorage, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    (tmp_path / "met").mkdir()
+    script = MEET.format(folder=str(tmp_path / "met"), jobs=2)
+    recorders = run_together(storage, script, ["a", "b"], slots=2)
+    assert sorted(recorder.lines[0] for recorder in recorders) == ["gpus 5", "gpus 7"]
+
+
+def test_a_job_waits_for_its_slot_and_is_started_only_then(storage: LocalStorage, tmp_path: Path):
+    script = f"""
+import pathlib, time
+running = pathlib.Path({str(tmp_path / "running")!r})
+running.touch(exist_ok=False)
+time.sleep(0.3)
+running.unlink()
+"""
+    recorders = run_together(storage, script, ["a", "b", "c"], slots=1)
+    assert [recorder.events for recorder in recorders] == [["started", "ended"]] * 3
 
 
 def test_a_training_job_finds_what_an_earlier_attempt_left_among_its_checkpoints(storage: LocalStorage):
@@ -186,7 +234,7 @@ def gone(pid: int) -> bool:
 def test_a_job_beyond_its_time_limit_is_ended_with_all_that_it_started(storage: LocalStorage):
     recorder = Recorder()
     job = spec(max_runtime_s=1)
-    backend = LocalBackend(storage, Path.cwd(), ScriptLauncher(CHILD))
+    backend = LocalBackend(storage, Path.cwd(), launcher=ScriptLauncher(CHILD))
     with pytest.raises(JobError, match="longer than .* MAX_RUNTIME = 1 seconds"):
         run_job(backend, job, "log", recorder)
     assert gone(int(recorder.lines[0]))
@@ -222,7 +270,7 @@ def test_interrupting_the_wait_ends_the_job_with_all_that_it_started(storage: Lo
 
     recorder = Interrupting()
     with pytest.raises(KeyboardInterrupt):
-        run_job(LocalBackend(storage, Path.cwd(), ScriptLauncher(CHILD)), spec(), "log", recorder)
+        run_job(LocalBackend(storage, Path.cwd(), launcher=ScriptLauncher(CHILD)), spec(), "log", recorder)
     assert gone(int(recorder.lines[0]))
 
 

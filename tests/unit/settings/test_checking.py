@@ -61,7 +61,7 @@ def test_while_the_models_are_not_known_only_keys_and_values_are_judged(problems
         ("HYPERPARAMETERS.convnet", "learning_rat", "unknown key; did you mean LEARNING_RATE?"),
         ("DATA", "Epochs", "unknown key here; it belongs to [HYPERPARAMETERS]"),
         ("EXPERIMENT", "EPOCS", "unknown key; did you mean EPOCHS of [HYPERPARAMETERS]?"),
-        ("LOCAL", "FOO", "unknown key; the keys of [LOCAL] are MAX_RUNTIME"),
+        ("LOCAL", "FOO", "unknown key; the keys of [LOCAL] are MAX_PARALLEL_JOBS, MAX_RUNTIME"),
     ],
 )
 def test_an_unknown_key_is_answered_with_what_was_meant(

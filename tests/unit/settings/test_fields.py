@@ -64,6 +64,7 @@ def test_a_user_hyperparameter_has_at_most_256_characters() -> None:
         (Data, "test_fraction", "a number above 0, at most 0.5"),
         (Data, "group_key", "text on one line, or nothing"),
         (Training, "mixed_precision", "no, bf16 or fp16"),
+        (Training, "use_distributed", "yes or no"),
         (
             Training,
             "metrics",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -89,6 +90,33 @@ def _new_accelerator_state() -> Iterator[None]:
 def token_rows() -> Callable[..., list[dict[str, Any]]]:
     """`make_token_rows`, for tests that need rows of their own."""
     return make_token_rows
+
+
+def _base_folder(job: TrainingJob, folder: Path) -> Path:
+    """What a platform lays out for the job, without the folders that each attempt has for itself."""
+    channel = folder / "input" / "data" / "job"
+    (channel / "user_functions").mkdir(parents=True)
+    (channel / "user_functions" / "user_functions.py").symlink_to(job.functions.code / "user_functions.py")
+    (channel / "settings.resolved.json").write_text(json.dumps(job.settings.to_json()))
+    document = {"step": "train", "package": "user_functions", "arguments": {"model_name": "model"}, "threads": 1}
+    (channel / "job.json").write_text(
+        json.dumps({**document, "channels": {"train": {}, "validation": {}, "encoding": {}}})
+    )
+    (folder / "input" / "config").mkdir()
+    (folder / "input" / "config" / "hyperparameters.json").write_text("{}")
+    hosts = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}
+    (folder / "input" / "config" / "resourceconfig.json").write_text(json.dumps(hosts))
+    job.encoding_folder.mkdir()
+    (job.encoding_folder / "encoding.json").write_text(json.dumps(job.encoding.to_json()))
+    for name, path in {"train": job.train, "validation": job.validation, "encoding": job.encoding_folder}.items():
+        (folder / "input" / "data" / name).symlink_to(path)
+    return folder
+
+
+@pytest.fixture
+def base_folder() -> Callable[[TrainingJob, Path], Path]:
+    """`_base_folder`: what a platform lays out for a job."""
+    return _base_folder
 
 
 @pytest.fixture

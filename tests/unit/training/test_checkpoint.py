@@ -288,43 +288,40 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error_that_names_it(make_job)
     assert names(job) == ["step-0000000003"]
 
 
-def base_folder(job: TrainingJob, folder: Path) -> Path:
-    """What a platform lays out for the job, without the folders that each attempt has for itself."""
-    channel = folder / "input" / "data" / "job"
-    (channel / "user_functions").mkdir(parents=True)
-    (channel / "user_functions" / "user_functions.py").symlink_to(job.functions.code / "user_functions.py")
-    (channel / "settings.resolved.json").write_text(json.dumps(job.settings.to_json()))
-    document = {"step": "train", "package": "user_functions", "arguments": {"model_name": "model"}, "threads": 1}
-    (channel / "job.json").write_text(
-        json.dumps({**document, "channels": {"train": {}, "validation": {}, "encoding": {}}})
-    )
-    (folder / "input" / "config").mkdir()
-    (folder / "input" / "config" / "hyperparameters.json").write_text("{}")
-    job.encoding_folder.mkdir()
-    (job.encoding_folder / "encoding.json").write_text(json.dumps(job.encoding.to_json()))
-    for name, path in {"train": job.train, "validation": job.validation, "encoding": job.encoding_folder}.items():
-        (folder / "input" / "data" / name).symlink_to(path)
-    return folder
-
-
-def test_a_job_that_is_ended_at_twenty_random_moments_publishes_what_it_would_have_in_peace(make_job, tmp_path) -> None:
-    folder = base_folder(make_job(MODEL, settings=settings_of(epochs=12)), tmp_path / "base")
+def assert_ends_as_in_peace(job: TrainingJob, folder: Path, count: int, last_step: int) -> None:
+    """Interrupt the job at `count` random moments by each signal; it has to publish what it would have in peace."""
     script = Path(__file__).with_name("interruptions.py")
-    command = [sys.executable, str(script), str(folder), "20", "140", "SIGKILL", "SIGTERM"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path / "hf")}
+    command = [sys.executable, str(script), str(folder), str(count), str(last_step), "SIGKILL", "SIGTERM"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "hf")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     codes = json.loads(done.stdout)
     assert codes["peace"] == [0]
-    assert codes["SIGKILL"] == [-9] * 20 + [0]
+    assert codes["SIGKILL"] == [-9] * count + [0]
     # 1: JobError; 3: a user function was still running; -15: not even the entrypoint was.
     assert codes["SIGTERM"][-1] == 0
     assert set(codes["SIGTERM"][:-1]) <= {1, 3, -15}
     failures = [path.read_text() for path in folder.glob("SIGTERM/*/output/failure")]
-    stopped = "JobError: the job was stopped before it had done its work\n  a checkpoint was written at step"
-    assert any(failure.startswith(stopped) for failure in failures)
+    stopped = "the job was stopped before it had done its work\n  a checkpoint was written at step"
+    assert any(failure.startswith("JobError: ") and stopped in failure for failure in failures)
     for name in ("SIGKILL", "SIGTERM"):
-        assert "resumed from the checkpoint at step" in (folder / name / "20" / "log").read_text()
+        assert "resumed from the checkpoint at step" in (folder / name / str(count) / "log").read_text()
         for file in ("state_dict.safetensors", "history.jsonl", "metrics.json"):
             expected = (folder / "peace" / "0" / "model" / file).read_bytes()
-            assert (folder / name / "20" / "model" / file).read_bytes() == expected, file
+            assert (folder / name / str(count) / "model" / file).read_bytes() == expected, file
+
+
+def test_a_job_that_is_ended_at_twenty_random_moments_publishes_what_it_would_have_in_peace(
+    make_job, base_folder, tmp_path
+) -> None:
+    job = make_job(MODEL, settings=settings_of(epochs=12))
+    assert_ends_as_in_peace(job, base_folder(job, tmp_path / "base"), 20, 140)
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_job_of_two_processes_that_is_ended_publishes_what_it_would_have_in_peace(
+    make_job, base_folder, tmp_path, count
+) -> None:
+    settings = settings_of(epochs=12) + "USE_DISTRIBUTED = yes\nPROCESSES = 2\n"
+    job = make_job(MODEL, settings=settings)
+    assert_ends_as_in_peace(job, base_folder(job, tmp_path / "base"), count, 140)

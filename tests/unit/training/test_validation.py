@@ -7,6 +7,8 @@ import torch
 
 from mlpipe.batching import EncodedRows
 from mlpipe.training.classifier import load_classifier, read_inputs
+from mlpipe.training.loop import start_accelerator
+from mlpipe.training.ranks import Ranks
 from mlpipe.training.validation import Validation
 
 SETTINGS = """
@@ -23,7 +25,7 @@ def test_every_row_is_scored_once_against_its_own_label(make_job, token_rows) ->
     inputs = read_inputs(job)
     classifier = load_classifier(job, inputs)
     rows = EncodedRows.open(job.validation, job.encoding, "model")
-    validation = Validation.open(job, rows, inputs, torch.device("cpu"))
+    validation = Validation.open(job, rows, inputs, Ranks(start_accelerator(job)))
     scores = validation.score(classifier)
 
     classifier.eval()
