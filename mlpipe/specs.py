@@ -63,7 +63,8 @@ class JobSpec:
     """One job as a backend has to run it.
 
     `attempt` is the storage key of the job's own working space; every output lands below it. A training job writes to
-    the output `model`, a processing job to `result`. `threads` is always a number, never what happens to be free.
+    the output `model`, a processing job to `result`. `arguments` are JSON values that the step's code is given; the
+    first of the `channels` carries them. `threads` is always a number, never what happens to be free.
     `checkpoints` is the storage key of a folder that outlives the attempt: what one leaves there, the next finds.
     """
 
@@ -72,6 +73,7 @@ class JobSpec:
     step: str
     attempt: str
     channels: tuple[Channel, ...]
+    arguments: Mapping[str, Any]
     hyperparameters: Mapping[str, Scalar]
     threads: int
     max_runtime_s: int

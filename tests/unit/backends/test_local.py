@@ -66,6 +66,7 @@ def spec(kind: JobKind = JobKind.TRAINING, max_runtime_s: int = 60) -> JobSpec:
         step="train" if kind is JobKind.TRAINING else "infer",
         attempt="runs/1/attempts/a",
         channels=(Channel("train", "data/train"),),
+        arguments={},
         hyperparameters={"LEARNING_RATE": 1e-5, "EPOCHS": 3, "NOTE": "it's $(id)"},
         threads=2,
         max_runtime_s=max_runtime_s,
