@@ -72,7 +72,7 @@ def _run(folders: ContractFolders) -> None:
     os.environ.update(sagemaker_variables(folders, context))
     if is_distributed(context) and not is_rank():
         hosts = read_hosts(folders)
-        run_ranks(process_count(context), context.threads, hosts)
+        run_ranks(process_count(context), context.threads, hosts, folders.base / "processes")
         if hosts.index == 0:  # the output of the others stays empty: all machines of a job write to one place
             write_manifest(context.output)
         return
