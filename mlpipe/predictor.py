@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from mlpipe.batching import EncodedRows
 from mlpipe.catalog import settings_of
-from mlpipe.errors import DataError, StorageError, UsageError
+from mlpipe.errors import DataError, IntegrityError, StorageError, UsageError
 from mlpipe.inference.engine import ExportedModel, predict_logits, softmax
 from mlpipe.manifest import check_folder
+from mlpipe.production import production_of
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.settings import Settings
 from mlpipe.snapshots.encoding import ModelInputs
@@ -103,21 +104,47 @@ class Predictor:
         return EncodedRows.of_arrays(ids, parts, described)
 
 
-def load_model(uri: str | Path) -> Predictor:
-    """The published model at `uri`, a folder `<STORAGE>/<EXPERIMENT_NAME>/runs/<run_num>/models/<MODEL_NAME>`.
+@dataclass(frozen=True)
+class _Place:
+    """Where a model lies; `sha256` is that of its manifest, where production.json says it."""
 
-    Raises UsageError for another path, StorageError where the run or the model is not committed, and IntegrityError
-    where a file differs from its manifest.
+    storage: Storage
+    run: RunTree
+    model_name: str
+    sha256: str | None = None
+
+    @classmethod
+    def of(cls, uri: str) -> _Place:
+        parts = uri.rstrip("/").split("/")
+        if len(parts) > 5 and parts[-4] == "runs" and parts[-2] == "models" and parts[-3].isdecimal():
+            run = ExperimentTree(parts[-5]).run(int(parts[-3]))
+            return cls(LocalStorage(Path("/".join(parts[:-5]))), run, parts[-1])
+        storage, tree = LocalStorage(Path("/".join(parts[:-1]))), ExperimentTree(parts[-1])
+        if storage.exists(tree.production):
+            chosen = production_of(storage, tree)
+            return cls(storage, tree.run(chosen.run_num), chosen.model_name, chosen.model_sha256)
+        raise UsageError(
+            f"{uri} is no published model, and no experiment with a model in production",
+            hint="expected <STORAGE>/<EXPERIMENT_NAME>/runs/<run_num>/models/<MODEL_NAME>; `mlpipe show N` prints it",
+        )
+
+
+def load_model(uri: str | Path) -> Predictor:
+    """The published model at `uri`.
+
+    `<STORAGE>/<EXPERIMENT_NAME>/runs/<run_num>/models/<MODEL_NAME>` is that model, and `<STORAGE>/<EXPERIMENT_NAME>`
+    the one that is in production. Raises UsageError for another path, StorageError where the run or the model is not
+    committed, and IntegrityError where a file differs from its manifest.
     """
-    storage, tree, model_name = _place(str(uri))
-    if not is_run_committed(storage, tree):
+    place = _Place.of(str(uri))
+    if not is_run_committed(place.storage, place.run):
         raise StorageError(
-            f"run {tree.run_num} at {storage.locate(tree.root)} is not committed",
+            f"run {place.run.run_num} at {place.storage.locate(place.run.root)} is not committed",
             hint="the command that made it ends it",
         )
     folder = Path(tempfile.mkdtemp(prefix="mlpipe-model-"))
     try:
-        predictor = _load(storage, tree, model_name, folder)
+        predictor = _load(place, folder)
     except BaseException:
         shutil.rmtree(folder)
         raise
@@ -125,15 +152,18 @@ def load_model(uri: str | Path) -> Predictor:
     return predictor
 
 
-def _load(storage: Storage, tree: RunTree, model_name: str, folder: Path) -> Predictor:
-    unit, model = open_unit(storage, tree.model(model_name)), folder / "model"
+def _load(place: _Place, folder: Path) -> Predictor:
+    storage, run, model_name = place.storage, place.run, place.model_name
+    unit, model = open_unit(storage, run.model(model_name)), folder / "model"
+    if place.sha256 not in (None, unit.sha256):
+        raise IntegrityError(f"{storage.locate(unit.key)} is not the model that was put into production")
     storage.fetch(unit.key, model)
     check_folder(model, unit.files, storage.locate(unit.key))
-    settings = settings_of(storage, tree)
-    functions = _functions(storage, tree, folder / "code", Path(settings.experiment.user_functions).stem)
+    settings = settings_of(storage, run)
+    functions = _functions(storage, run, folder / "code", Path(settings.experiment.user_functions).stem)
     id2label = json.loads((model / "id2label.json").read_bytes())
     return Predictor(
-        run_num=tree.run_num,
+        run_num=run.run_num,
         model_name=model_name,
         labels=tuple(id2label[str(index)] for index in range(len(id2label))),
         model=ExportedModel.load(model),
@@ -141,18 +171,6 @@ def _load(storage: Storage, tree: RunTree, model_name: str, folder: Path) -> Pre
         functions=functions,
         settings=settings,
     )
-
-
-def _place(uri: str) -> tuple[Storage, RunTree, str]:
-    """The storage, the run and the model that a path names."""
-    parts = uri.rstrip("/").split("/")
-    if len(parts) < 6 or parts[-4] != "runs" or parts[-2] != "models" or not parts[-3].isdecimal():
-        raise UsageError(
-            f"{uri} is no published model",
-            hint="expected <STORAGE>/<EXPERIMENT_NAME>/runs/<run_num>/models/<MODEL_NAME>; `mlpipe show N` prints it",
-        )
-    run = ExperimentTree(parts[-5]).run(int(parts[-3]))
-    return LocalStorage(Path("/".join(parts[:-5]))), run, parts[-1]
 
 
 def _functions(storage: Storage, tree: RunTree, folder: Path, package: str) -> UserFunctions:

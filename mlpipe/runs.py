@@ -120,6 +120,11 @@ class ExperimentTree:
         return f"{self.name}/test_uses/{use_id}.json"
 
     @property
+    def production(self) -> str:
+        """Which model is in production, and which were before."""
+        return f"{self.name}/production.json"
+
+    @property
     def runs(self) -> str:
         """The folder of all runs."""
         return f"{self.name}/runs"

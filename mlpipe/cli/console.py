@@ -20,6 +20,7 @@ from mlpipe.backends import JobState, JobStatus
 from mlpipe.catalog import RunLine
 from mlpipe.contract import OBJECTIVE_MARK, PROGRESS_MARK, TRACEBACK_MARK
 from mlpipe.experiment import PlannedTask, TrainedRun
+from mlpipe.production import Promotion
 from mlpipe.specs import JobSpec
 from mlpipe.steps.outcomes import RunSummary, Snapshot
 from mlpipe.steps.verify import Verification
@@ -178,6 +179,27 @@ def print_run(record: Mapping[str, Any], *, as_json: bool) -> None:
     for name, shown in record["models"].items():
         where = shown["path"] if shown["is_published"] else "not published"
         console.print(f"{name}: {where}", soft_wrap=True)
+
+
+def print_promotion(promotion: Promotion) -> None:
+    """Print what is in production now."""
+    _stdout().print(
+        f"{promotion.model_name} of run {promotion.run_num} is in production (macro F1 {promotion.macro_f1:.3f})",
+        soft_wrap=True,
+    )
+
+
+def print_production(history: Sequence[Promotion], *, as_json: bool) -> None:
+    """Print every promotion, the newest first: that one is in production."""
+    if as_json:
+        _print_json([asdict(promotion) for promotion in history])
+        return
+    table = Table("in production", "run", "model", "macro F1", "by", "why")
+    for number, each in enumerate(history):
+        since = f"since {each.promoted}" if number == 0 else f"from {each.promoted}"
+        why = f"{each.reason} (forced)".strip() if each.is_forced else each.reason
+        table.add_row(since, str(each.run_num), each.model_name, f"{each.macro_f1:.3f}", each.by, why)
+    _stdout().print(table if history else "nothing is in production; `mlpipe promote N --model M` changes that")
 
 
 def _model_table(models: Sequence[Mapping[str, Any]], timings: Mapping[str, Mapping[str, Any]]) -> Table:
