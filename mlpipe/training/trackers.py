@@ -215,16 +215,13 @@ class TensorBoardTracker(Tracker):
 
     def add_results(self, accelerator: Accelerator, results: Results) -> None:
         """The best epoch as scalars, the plots as images, the table as text."""
-        import numpy as np
-        from PIL import Image
+        from matplotlib.image import imread
 
         super().add_results(accelerator, results)
         last = len(results.epochs)
         tracker = accelerator.get_tracker(self.name)
         for name, path in results.images.items():
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB"))[None]
-            tracker.log_images({name: pixels}, step=last, dataformats="NHWC")
+            tracker.log_images({name: imread(path)[None, ..., :3]}, step=last, dataformats="NHWC")
         lines: list[Sequence[object]] = [results.columns, ["---"] * len(results.columns), *results.rows]
         tracker.log({"epochs": "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)}, step=last)
 
