@@ -13,6 +13,7 @@ from mlpipe.catalog import find_run, newest_committed_run, prepared_of, recorded
 from mlpipe.errors import Interrupted, MlpipeError
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.settings import Settings
+from mlpipe.settings.packages import check_tracker
 from mlpipe.steps.claim import ClaimRun
 from mlpipe.steps.infer import InferModels
 from mlpipe.steps.keys import PREPARED, RECONCILED, RUN, SUMMARY, trained
@@ -163,6 +164,7 @@ def _until_trained(place: Workplace, *, new: bool) -> Iterator[Step]:
 
 def _workplace(settings: Settings, listener: StepListener) -> Workplace:
     """Check what can be checked before any job starts, and put the parts together."""
+    check_tracker(settings.tracking)
     storage = storage_of(settings)
     source = read_user_source(settings.path(settings.experiment.user_functions))
     return Workplace(settings, source, storage, _backend(settings, storage), listener)

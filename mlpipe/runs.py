@@ -61,6 +61,10 @@ class RunTree:
         """The log of one attempt."""
         return f"{self.root}/logs/{attempt_id}.log"
 
+    def output_data(self, model_name: str) -> str:
+        """What the trainings of a model leave beside their logs: the files of a tracker."""
+        return f"{self.root}/logs/output_data/{model_name}"
+
     @property
     def models(self) -> str:
         """The folder of all exported models."""

@@ -66,6 +66,7 @@ class JobSpec:
     the output `model`, a processing job to `result`. `arguments` are JSON values that the step's code is given; the
     first of the `channels` carries them. `threads` is always a number, never what happens to be free.
     `checkpoints` is the storage key of a folder that outlives the attempt: what one leaves there, the next finds.
+    `output_data` is the storage key of the folder, beside the logs, for what a job wants looked at but not published.
     """
 
     name: str
@@ -80,11 +81,25 @@ class JobSpec:
     log: str
     """Storage key of the log file."""
     checkpoints: str | None = None
+    output_data: str | None = None
 
     @property
     def output(self) -> str:
         """Storage key of the folder that holds what the job produced."""
         return f"{self.attempt}/{'model' if self.kind is JobKind.TRAINING else 'processing/output/result'}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a training job comes from: its run, what it is part of (train, tune or compare), and what it learns from.
+
+    `run_id` is what no other run has, of whatever experiment; `snapshot` is the address of the prepared snapshot.
+    """
+
+    run_num: int
+    run_id: str
+    job_type: str
+    snapshot: str
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from mlpipe.settings.resolved import DataFunctionSettings, ModelFunctionSettings, Settings
 from mlpipe.settings.resolving import load_settings
-from mlpipe.settings.schema import Data, Experiment, Hyperparameters, Inference, Local, Training, Tuning
+from mlpipe.settings.schema import Data, Experiment, Hyperparameters, Inference, Local, Tracking, Training, Tuning
 
 __all__ = [
     "Data",
@@ -13,6 +13,7 @@ __all__ = [
     "Local",
     "ModelFunctionSettings",
     "Settings",
+    "Tracking",
     "Training",
     "Tuning",
     "load_settings",

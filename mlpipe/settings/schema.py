@@ -20,10 +20,12 @@ from mlpipe.settings.fields import (
     ModelNames,
     Name,
     Number,
+    OptionalName,
     OptionalText,
     Paths,
     Patterns,
     PythonPath,
+    ServerAddress,
     WholeNumber,
     refused,
 )
@@ -279,6 +281,32 @@ class Local(Section):
     )
 
 
+class Tracking(Section):
+    """[TRACKING]: where the course of each training is shown; it changes nothing about the training."""
+
+    tracker: Literal["none", "wandb", "tensorboard", "mlflow"] = Field(
+        default="none",
+        description="The experiment tracker that is told of every epoch; each is an extra: pip install "
+        "'mlpipe[wandb]'.",
+    )
+    project: OptionalName = Field(
+        default=None, description="The tracker's project (MLflow: experiment); nothing takes EXPERIMENT_NAME."
+    )
+    mode: Literal["online", "offline"] = Field(
+        default="online",
+        description="Whether wandb uploads, with the key of wandb login or of WANDB_API_KEY, or only writes files "
+        "beside the logs, for wandb sync.",
+    )
+    entity: OptionalName = Field(
+        default=None, description="The wandb user or team that the project belongs to; nothing takes your default."
+    )
+    uri: ServerAddress = Field(
+        default=None,
+        description="The MLflow server, whose credentials MLflow reads from the environment; nothing writes files "
+        "beside the logs.",
+    )
+
+
 SECTION_MODELS: Mapping[str, type[Section]] = {
     "EXPERIMENT": Experiment,
     "DATA": Data,
@@ -287,6 +315,7 @@ SECTION_MODELS: Mapping[str, type[Section]] = {
     "TUNING": Tuning,
     "INFERENCE": Inference,
     "LOCAL": Local,
+    "TRACKING": Tracking,
 }
 """The sections with fixed keys."""
 
@@ -302,6 +331,7 @@ SECTION_NAMES = (
     "TUNING",
     "INFERENCE",
     "LOCAL",
+    "TRACKING",
     "USER",
 )
 """All sections; USER_HYPERPARAMETERS and USER take any key."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from mlpipe.errors import ExportError, JobError, UserFunctionError
 from mlpipe.runs import RunTree
-from mlpipe.specs import JobSpec, ModelOutcome, Scalar
+from mlpipe.specs import JobSpec, ModelOutcome, Origin, Scalar
 from mlpipe.steps.keys import PREPARED, RUN, trained
 from mlpipe.steps.ownership import publish
 from mlpipe.steps.preview import Outlook, Preview, Step
 from mlpipe.steps.state import record_job
 from mlpipe.steps.workplace import Workplace
+from mlpipe.storage.claims import identity_of
 from mlpipe.storage.units import Unit, is_committed
 from mlpipe.workflow import Pipeline
 
@@ -68,6 +71,14 @@ class TrainModel(Step):
             [snapshot.channel(part, part) for part in ("train", "validation", "encoding")],
             tree=run,
             model_name=name,
+            arguments={"origin": asdict(self._origin(run, snapshot))},
             hyperparameters=hyperparameters | dict(settings.user_hyperparameters[name]),
             checkpoints=run.checkpoints(name),
+            output_data=run.output_data(name),
         )
+
+    def _origin(self, run: RunTree, snapshot: Unit) -> Origin:
+        storage = self._place.storage
+        run_id = identity_of(storage, run) if storage.exists(run.claim) else ""  # in a plan, the run may be a new one
+        job_type = "compare" if len(self._place.settings.experiment.model_names) > 1 else "train"
+        return Origin(run.run_num, run_id, job_type, snapshot=snapshot.key.rpartition("/")[2])

@@ -81,11 +81,12 @@ class Workplace:
         arguments: Mapping[str, Any] | None = None,
         hyperparameters: Mapping[str, Scalar] | None = None,
         checkpoints: str | None = None,
+        output_data: str | None = None,
     ) -> JobSpec:
         """One job of `step`, with an attempt of its own below `tree`; nothing happens yet.
 
         A job for one model is a training job; `checkpoints` is the storage key of the folder that hands its state on to
-        the next attempt.
+        the next attempt, `output_data` that of the one for what is kept beside the model.
         """
         name = f"{step}-{model_name}" if model_name else step
         attempt_id = f"{name}-{uuid.uuid4().hex[:12]}"
@@ -103,6 +104,7 @@ class Workplace:
             max_runtime_s=self.settings.local.max_runtime,
             log=tree.log(attempt_id),
             checkpoints=checkpoints,
+            output_data=output_data,
         )
 
     def run(self, spec: JobSpec) -> JobResult:

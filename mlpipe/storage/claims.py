@@ -75,6 +75,11 @@ def fingerprint_of(storage: Storage, run: RunTree) -> dict[str, str]:
     return fingerprint
 
 
+def identity_of(storage: Storage, run: RunTree) -> str:
+    """What no other run has, whoever works on this one: the UUID that it was claimed with."""
+    return _owner_after(storage, run, 0).uuid
+
+
 def current_owner(storage: Storage, run: RunTree) -> Owner:
     """The process that claimed the run, or the last one that took it over."""
     return _owner_after(storage, run, _takeovers(storage, run))

@@ -60,6 +60,7 @@ class LocalBackend:
             "environment": _variables(spec),
             "channels": {channel.name: self._storage.locate(channel.key) for channel in spec.channels},
             "checkpoints": self._storage.locate(spec.checkpoints) if spec.checkpoints else None,
+            "output_data": self._storage.locate(spec.output_data) if spec.output_data else None,
             "files": configuration_files(spec),
             "max_runtime_s": spec.max_runtime_s,
         }
@@ -73,8 +74,10 @@ class LocalBackend:
         for channel in spec.channels:
             self._storage.fetch(channel.key, folders.inputs / channel.name)
         folders.output.mkdir(parents=True)
-        if spec.checkpoints:
-            folders.checkpoints.symlink_to(self._storage.workspace(spec.checkpoints), target_is_directory=True)
+        for folder, key in ((folders.checkpoints, spec.checkpoints), (folders.output_data, spec.output_data)):
+            if key:
+                folder.parent.mkdir(exist_ok=True)
+                folder.symlink_to(self._storage.workspace(key), target_is_directory=True)
         log_folder, _, log_name = spec.log.rpartition("/")
         log = self._storage.workspace(log_folder) / log_name
         log.touch()

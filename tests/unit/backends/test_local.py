@@ -181,6 +181,16 @@ print("found", sorted(path.name for path in folder.iterdir()))
     assert storage.folders("runs/1/checkpoints/m") == ["step-1"]
 
 
+def test_what_a_training_job_leaves_beside_its_model_is_kept_where_the_job_was_told(storage: LocalStorage):
+    script = """
+import os, pathlib
+(pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"]) / "output" / "data" / "events").write_text("of this attempt")
+"""
+    output, _ = run(storage, script, replace(spec(), output_data="runs/1/logs/output_data/m"))
+    assert storage.read("runs/1/logs/output_data/m/events") == b"of this attempt"
+    assert list(storage.files(output)) == []
+
+
 def test_every_line_reaches_the_listener_and_the_log(storage: LocalStorage):
     _, recorder = run(storage, "print('one'); import sys; print('two', file=sys.stderr); print('umlaut ü')")
     assert sorted(recorder.lines) == ["one", "two", "umlaut ü"]
