@@ -9,7 +9,7 @@ train.csv is --data, or the variable BANKING77, or ../shared/data/banking77; wit
 Every way trains the same model from the same weights on the same rows, for as many epochs, with the same optimiser,
 schedule, clipping and threads, and is judged by the same code on the same validation rows. The ways take turns; each
 round has a seed of its own, for all of them. The speed is that of a way's best round, because other work on a machine
-only ever slows a round down, and counts the training steps alone: neither validation nor what is written between epochs.
+only ever slows a round down, and counts the training steps alone: neither validation nor what is saved between epochs.
 The macro F1 is that of the last epoch, the mean over the rounds. Run it on an otherwise idle machine: a neighbour slows
 some ways down more than others.
 """

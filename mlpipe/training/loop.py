@@ -181,16 +181,18 @@ class _Epochs:
         progress = _Progress(f"epoch {position.epoch}/{self.job.hyperparameters.epochs}", position.steps, len(batches))
         self.learner.model.train()
         started = time.monotonic() - position.seconds
-        for batch in batches[position.steps :]:
-            loss, weight = self.learner.step(batch)
-            position.loss_sum += loss * weight
-            position.weight_sum += weight
-            position.steps += 1
-            position.seconds = time.monotonic() - started
-            progress.step(len(batch), loss)
-            # The end of the epoch has a checkpoint of its own, behind the validation.
-            if position.steps < len(batches):
-                self._at_boundary(stop, is_due=self.checkpoints.are_due)
+        rest = batches[position.steps :]
+        with self.learner.feeding(rest):
+            for batch in rest:
+                loss, weight = self.learner.step(batch)
+                position.loss_sum += loss * weight
+                position.weight_sum += weight
+                position.steps += 1
+                position.seconds = time.monotonic() - started
+                progress.step(len(batch), loss)
+                # The end of the epoch has a checkpoint of its own, behind the validation.
+                if position.steps < len(batches):
+                    self._at_boundary(stop, is_due=self.checkpoints.are_due)
 
     def _validate(self) -> None:
         """Judge the epoch, keep its weights if it is the best one, and turn to the next."""
