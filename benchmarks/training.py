@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--bf16", action="store_true", help="one more row: MIXED_PRECISION = bf16")
-    parser.add_argument("--compile", action="store_true", help="one more row: COMPILE = true")
+    parser.add_argument("--compile", action="store_true", help="one more row: COMPILE = yes")
     parser.add_argument("--quick", action="store_true", help="few rows and one epoch, to see that everything works")
     arguments = parser.parse_args()
     # What the local backend gives every job. libgomp reads it when torch is imported, so that comes after.

@@ -92,7 +92,7 @@ def _ways(arguments: argparse.Namespace) -> list[Way]:
     if arguments.bf16:
         found.append(Way("mlpipe, MIXED_PRECISION = bf16", ways.with_mlpipe, ("training.mixed_precision=bf16",)))
     if arguments.compile:
-        found.append(Way("mlpipe, COMPILE = true", ways.with_mlpipe, ("training.compile=true",)))
+        found.append(Way("mlpipe, COMPILE = yes", ways.with_mlpipe, ("training.compile=yes",)))
     return found
 
 

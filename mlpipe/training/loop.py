@@ -20,6 +20,7 @@ from mlpipe.errors import JobStopped
 from mlpipe.specs import InputSpec
 from mlpipe.training.checkpoint import Checkpoints
 from mlpipe.training.classifier import Classifier, load_classifier, read_inputs
+from mlpipe.training.compiling import step_compiler
 from mlpipe.training.export import export_model
 from mlpipe.training.history import EpochRecord, EpochTiming, History
 from mlpipe.training.job import TrainingJob
@@ -64,20 +65,22 @@ def train_model(job: TrainingJob) -> None:
         "device": _device_name(accelerator.device),
         "torch": torch.__version__,
         "mixed_precision": job.settings.training.mixed_precision,
+        "compile": job.settings.training.compile,
     }
     trained.history.save(job.output, rows=rows, environment=environment)
     trained.history.log_objective()
 
 
 def start_accelerator(job: TrainingJob) -> Accelerator:
-    """Set the threads, seeds and precision of this process; SettingsError where the device lacks the precision."""
+    """Set the threads, seeds and precision of this process; SettingsError where the machine lacks what they need."""
     precision = job.settings.training.mixed_precision
     check_precision(precision)
     torch.set_num_threads(job.threads)
     # A model may have parameters that its logits do not depend on (a pooler); without a GPU, Accelerate has to be told.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     is_cpu = not torch.accelerator.is_available()
-    accelerator = Accelerator(mixed_precision=precision, cpu=is_cpu, kwargs_handlers=[unused])
+    compiler = step_compiler(is_wanted=job.settings.training.compile)
+    accelerator = Accelerator(mixed_precision=precision, cpu=is_cpu, dynamo_plugin=compiler, kwargs_handlers=[unused])
     set_seed(job.settings.experiment.seed)
     return accelerator
 
