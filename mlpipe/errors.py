@@ -10,6 +10,10 @@
     ├── JobError                1   a job ended without doing its work
     ├── ExportError             1   no TorchScript export of a model equals the model
     ├── PlanError               1   Tasks that do not fit together
+    ├── LeaseLost               1   a message is no longer this worker's
+    ├── PoisonMessage           1   a message that no attempt can turn into a result
+    ├── QueueError              4   a queue could not be read, or refused a request
+    │   └── QueueUnavailable    4   a queue did not answer, or was too busy; later it may be there again
     ├── PartialFailure          5   some models are done, some are not
     └── Interrupted           130   stopped by the user
 
@@ -76,6 +80,24 @@ class ExportError(MlpipeError):
 
 class PlanError(MlpipeError):
     """Tasks whose declared keys do not fit together, or a Task that broke its own declaration."""
+
+
+class LeaseLost(MlpipeError):
+    """The lease on a message has ended: whoever still works on it must write nothing more."""
+
+
+class PoisonMessage(MlpipeError):
+    """A message that can never be processed: no JSON, no document, a document that cannot be read."""
+
+
+class QueueError(MlpipeError):
+    """A queue is not there, or refused a request; the message names the queue and what it said."""
+
+    exit_code = 4
+
+
+class QueueUnavailable(QueueError):
+    """A queue could not be reached, or was too busy: the same request may succeed later."""
 
 
 class PartialFailure(MlpipeError):
