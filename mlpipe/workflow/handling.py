@@ -6,7 +6,6 @@ import enum
 import math
 import random
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from mlpipe.workflow.heartbeat import Heartbeat
 from mlpipe.workflow.lease import Lease
 from mlpipe.workflow.planner import get_task_plan
 from mlpipe.workflow.queue import SqsQueue, is_transient
-from mlpipe.workflow.service import LEASE, MESSAGE, Message, Service
+from mlpipe.workflow.service import LEASE, MESSAGE, Message, Service, location, user_code
 
 
 class Outcome(enum.StrEnum):
@@ -75,13 +74,18 @@ class Handler:
         backoff: Backoff,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Plan the Tasks of `service`; raises PlanError where they do not fit together."""
+        """Plan the Tasks of `service`.
+
+        Raises PlanError where they do not fit together, and UserFunctionError where there is no making them.
+        """
         self._queue = queue
         self._service = service
         self._heartbeat = heartbeat
         self._backoff = backoff
         self._clock = clock
-        self._plan = get_task_plan(service.tasks())
+        with user_code("tasks()"):
+            tasks = service.tasks()
+        self._plan = get_task_plan(tasks)
 
     def handle(self, message: Message, lease: Lease) -> Record | None:
         """Process one leased message and settle it with the queue; None where it was given back in the meantime."""
@@ -141,9 +145,8 @@ class Backoff:
 
 
 def _error_fields(error: BaseException) -> dict[str, object]:
-    frames = traceback.extract_tb(error.__traceback__)
     return {
         "error": f"{type(error).__name__}: {error}",
         "notes": [*getattr(error, "__notes__", ())] or None,
-        "where": f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None,
+        "where": location(error),
     }

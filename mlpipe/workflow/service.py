@@ -14,14 +14,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import json
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-from mlpipe.errors import PoisonMessage, UsageError
+from mlpipe.errors import MlpipeError, PoisonMessage, UsageError, UserFunctionError
 from mlpipe.workflow.lease import Lease
 from mlpipe.workflow.task import Key, Pipeline, Task
 
@@ -72,27 +74,47 @@ class Service(Protocol):
 def load_service(reference: str) -> Service:
     """Import the service that `module:name` refers to; a class is called without arguments.
 
-    Raises UsageError where there is no such module or name, and where the object is not a Service; what the module
-    itself raises while it is imported is passed on.
+    Raises UsageError where there is no such module or name, and where the object is not a Service, and
+    UserFunctionError where the code of the module fails.
     """
     module_name, _, name = reference.partition(":")
     if not module_name or not name:
         raise UsageError(
             f"{reference!r} names no service", hint="write module:name, as in `my_package.service:Invoices`"
         )
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        hint = "modules are looked for in the current folder and among the installed packages"
-        raise UsageError(f"there is no module {error.name!r}", hint=hint) from error
+    with user_code(f"the import of {module_name}"):
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+                raise
+            hint = "modules are looked for in the current folder and among the installed packages"
+            raise UsageError(f"there is no module {error.name!r}", hint=hint) from error
     if not hasattr(module, name):
         near = difflib.get_close_matches(name, vars(module), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"define it in {module.__file__}"
         raise UsageError(f"{module_name} has no {name!r}", hint=hint)
     found = getattr(module, name)
-    return _checked(found() if isinstance(found, type) else found, reference)
+    with user_code(f"{name}()"):
+        service = found() if isinstance(found, type) else found
+    return _checked(service, reference)
+
+
+@contextlib.contextmanager
+def user_code(what: str) -> Iterator[None]:
+    """Raise what the user's code raises inside as a UserFunctionError that says where; mlpipe's own errors pass."""
+    try:
+        yield
+    except MlpipeError:
+        raise
+    except Exception as error:
+        raise UserFunctionError(f"{what} failed at {location(error)}: {type(error).__name__}: {error}") from error
+
+
+def location(error: BaseException) -> str:
+    """File and line that raised an error."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}"
 
 
 def _checked(service: object, reference: str) -> Service:

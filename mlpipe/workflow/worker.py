@@ -153,8 +153,8 @@ class Worker:
         return failure
 
     def _stop_receiving(self) -> None:
-        self._log({"event": "stopping", "at_work": len(self._heartbeat), "grace": self._options.grace})
         self._is_stopping.set()
+        self._log({"event": "stopping", "at_work": len(self._heartbeat), "grace": self._options.grace})
         self._free.release()  # the receiver may be waiting for it
 
     def _give_back_the_rest(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlpipe.errors import PoisonMessage, UsageError
+from mlpipe.errors import PoisonMessage, UsageError, UserFunctionError
 from mlpipe.workflow.service import Message, load_service
 
 SERVICE = """
@@ -61,7 +61,13 @@ def test_what_is_no_service_is_refused_with_the_reason(module: Path, reference: 
 
 def test_a_module_that_a_service_misses_is_not_taken_for_the_service(module: Path):
     module.write_text("import not_installed_anywhere")
-    with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
+    with pytest.raises(UserFunctionError, match=r"import of service_under_test failed at .*py:1: ModuleNotFoundError"):
+        load_service("service_under_test:Invoices")
+
+
+def test_a_service_that_cannot_be_made_is_named_with_its_line(module: Path):
+    module.write_text("class Invoices:\n    def __init__(self):\n        raise OSError('no model')\n")
+    with pytest.raises(UserFunctionError, match=r"Invoices\(\) failed at .*service_under_test.py:3: OSError: no model"):
         load_service("service_under_test:Invoices")
 
 

@@ -248,6 +248,17 @@ def test_the_rest_is_given_back_and_its_lease_ends(queue: FilledQueue, running: 
     may_end.set()
 
 
+def test_what_an_open_poll_brings_after_the_stop_is_given_back(queue: FilledQueue, running: Running):
+    worker = running.start(open_queue(queue.url, 600), ActingService(failing()), WorkerOptions(grace=60))
+    wait_until(lambda: running.records)
+    worker.stop()
+    wait_until(lambda: any(record["event"] == "stopping" for record in running.records))
+    sent = queue.send("late")
+    running.join()
+    assert set(outcomes(running.records)) <= {"given_back"}
+    assert queue.visible() == sent
+
+
 def test_a_queue_without_a_redrive_policy_is_warned_of_once(queue: FilledQueue, sqs: str):
     records = run(make_queue(sqs, max_receives=None), ActingService(failing()))
     assert [record["event"] for record in records] == ["warning", "started", "stopped"]
