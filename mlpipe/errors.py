@@ -12,6 +12,10 @@
     ├── PlanError               1   Tasks that do not fit together
     ├── TaskError               1   a Task did not come to its end
     │   └── TaskTimeout         1   it took longer than its time limit
+    ├── LeaseLost               1   a message is no longer this worker's
+    ├── PoisonMessage           1   a message that no attempt can turn into a result
+    ├── QueueError              4   a queue could not be read, or refused a request
+    │   └── QueueUnavailable    4   a queue did not answer, or was too busy; later it may be there again
     ├── PartialFailure          5   some models are done, some are not
     └── Interrupted           130   stopped by the user
 
@@ -86,6 +90,24 @@ class TaskError(MlpipeError):
 
 class TaskTimeout(TaskError):
     """A Task took longer than its `timeout_s`."""
+
+
+class LeaseLost(MlpipeError):
+    """The lease on a message has ended: whoever still works on it must write nothing more."""
+
+
+class PoisonMessage(MlpipeError):
+    """A message that can never be processed: no JSON, no document, a document that cannot be read."""
+
+
+class QueueError(MlpipeError):
+    """A queue is not there, or refused a request; the message names the queue and what it said."""
+
+    exit_code = 4
+
+
+class QueueUnavailable(QueueError):
+    """A queue could not be reached, or was too busy: the same request may succeed later."""
 
 
 class PartialFailure(MlpipeError):

@@ -17,6 +17,7 @@ from mlpipe.cli.run import run
 from mlpipe.cli.runs import runs
 from mlpipe.cli.show import show
 from mlpipe.cli.train import train
+from mlpipe.cli.worker import worker
 from mlpipe.errors import MlpipeError, StorageError
 
 app = typer.Typer(
@@ -46,7 +47,7 @@ def options(
     context.obj = debug
 
 
-for command in (run, reconcile, prepare, train, infer, runs, show, promote):
+for command in (run, reconcile, prepare, train, infer, runs, show, promote, worker):
     app.command()(command)
 
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 
 class Token:
-    """Whether the work that this thread does is still wanted; one of an inner execution ends with the outer one."""
+    """Whether the work that this thread does is still wanted; one of an inner execution ends with the outer one.
 
-    __slots__ = ("is_ended", "outer")
+    `has_ended` is asked at every look, for what ends by itself.
+    """
 
-    def __init__(self, outer: Token | None = None) -> None:
+    __slots__ = ("has_ended", "is_ended", "outer")
+
+    def __init__(self, outer: Token | None = None, has_ended: Callable[[], bool] | None = None) -> None:
         self.is_ended = False
         self.outer = outer
+        self.has_ended = has_ended
 
     @property
     def is_cancelled(self) -> bool:
         """Whether this work, or what it is part of, was given up."""
         token: Token | None = self
         while token is not None:
-            if token.is_ended:
+            if token.is_ended or (token.has_ended and token.has_ended()):
                 return True
             token = token.outer
         return False
