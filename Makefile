@@ -9,10 +9,11 @@ PIP_LOG := $(VENV)/pip.log
 PIP_INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check
 OR_EXPLAIN = > $(PIP_LOG) 2>&1 || { tail -n 20 $(PIP_LOG); echo "error: pip failed, see $(PIP_LOG)"; exit 1; }
 
-.PHONY: help demo dev test slow lint bench docs clean
+.PHONY: documents help demo dev test slow lint bench docs clean
 
 help:
 	@echo "make demo    train and compare two models on real text"
+	@echo "make documents  read PDFs from a queue, and classify them with a model that mlpipe made"
 	@echo "make test    the test suite"
 	@echo "make slow    the tests that take minutes"
 	@echo "make lint    ruff, mypy, import-linter"
@@ -26,6 +27,9 @@ demo: $(VENV)/encoder settings.ini
 
 settings.ini:
 	cp settings.ini.example settings.ini
+
+documents: $(VENV)/documents
+	$(BIN)/python examples/document_intelligence/run.py
 
 dev: $(VENV)/dev
 
@@ -66,6 +70,11 @@ $(VENV)/torch: $(BIN)/python constraints.txt
 $(VENV)/installed: $(VENV)/torch pyproject.toml
 	@echo "installing mlpipe ..."
 	@$(PIP_INSTALL) -e . -c constraints.txt $(OR_EXPLAIN)
+	@touch $@
+
+$(VENV)/documents: $(VENV)/installed examples/document_intelligence/requirements.txt
+	@echo "installing what the example needs ..."
+	@$(PIP_INSTALL) -r examples/document_intelligence/requirements.txt -c constraints.txt $(OR_EXPLAIN)
 	@touch $@
 
 $(VENV)/dev: $(VENV)/torch pyproject.toml

@@ -172,7 +172,7 @@ class Settings:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Settings:
-        """Read what `to_json` wrote; raises SettingsError for any other document."""
+        """Read what `to_json` wrote, in older versions too; raises SettingsError for any other document."""
         try:
             return cls(
                 root=Path(document["root"]),
@@ -183,7 +183,7 @@ class Settings:
                 tuning=Tuning.model_validate(document["tuning"]),
                 inference=Inference.model_validate(document["inference"]),
                 local=Local.model_validate(document["local"]),
-                tracking=Tracking.model_validate(document["tracking"]),
+                tracking=Tracking.model_validate(document.get("tracking", {})),
                 hyperparameters=hyperparameters_by_model(
                     {name: Hyperparameters.model_validate(each) for name, each in document["hyperparameters"].items()}
                 ),
