@@ -66,12 +66,20 @@ class Span(NamedTuple):
         return self.ended - self.started
 
 
+SpanFields = tuple[int, str, float, float, BaseException | None]
+"""The fields of a Span, in their order: what an execution keeps, because a plain tuple is made in no time."""
+
+
 class Trace:
     """Where the time of an execution went: give one to `execute_task_plan`, and look at it afterwards."""
 
     def __init__(self) -> None:
-        self.spans: list[Span] = []
+        self.fields: list[SpanFields] = []
+
+    @property
+    def spans(self) -> list[Span]:
         """Every Task that has ended, in the order in which they ended."""
+        return list(map(Span._make, self.fields))
 
     def to_chrome(self, plan: TaskPlan) -> str:
         """The spans in Chrome's trace format, for chrome://tracing or https://ui.perfetto.dev.
@@ -81,13 +89,14 @@ class Trace:
         """
         import json  # not needed to execute a plan
 
-        origin = min((span.started for span in self.spans), default=0.0)
-        threads = {name: number for number, name in enumerate(dict.fromkeys(span.thread for span in self.spans))}
+        spans = self.spans
+        origin = min((span.started for span in spans), default=0.0)
+        threads = {name: number for number, name in enumerate(dict.fromkeys(span.thread for span in spans))}
         events: list[dict[str, Any]] = [
             {"ph": "M", "name": "thread_name", "pid": 1, "tid": number, "args": {"name": name}}
             for name, number in threads.items()
         ]
-        for span in self.spans:
+        for span in spans:
             event = {"ph": "X", "name": plan.names[span.number], "pid": 1, "tid": threads[span.thread]}
             event |= {"ts": (span.started - origin) * 1e6, "dur": span.seconds * 1e6}
             events.append({**event, "args": {"error": repr(span.error)} if span.error else {}})

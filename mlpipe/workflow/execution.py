@@ -16,7 +16,7 @@ from typing import Any
 
 from mlpipe.errors import PlanError, TaskTimeout
 from mlpipe.workflow.cancellation import Token, cancelled, current_token, set_current_token
-from mlpipe.workflow.events import Event, EventKind, Listener, Span, tell
+from mlpipe.workflow.events import Event, EventKind, Listener, Span, SpanFields, tell
 from mlpipe.workflow.pipeline import TaskView
 from mlpipe.workflow.planner import TaskPlan
 from mlpipe.workflow.pool import shared_pool
@@ -38,7 +38,7 @@ class Execution:
         *,
         is_failing_fast: bool,
         listeners: Sequence[Listener],
-        spans: list[Span],
+        spans: list[SpanFields],
     ) -> None:
         self.failed: dict[int, BaseException] = {}
         self._skipped: set[int] = set()
@@ -85,7 +85,7 @@ class Execution:
     @property
     def succeeded(self) -> set[int]:
         """The Tasks that ended well, or were skipped."""
-        return self._skipped | {span.number for span in self._spans if span.error is None}
+        return self._skipped | {number for number, *_, error in self._spans if error is None}
 
     def _start(self, skip: Callable[[int], bool] | None) -> None:
         with self._lock:
@@ -167,38 +167,40 @@ class Execution:
         This is all that a short Task costs, and so is written out in one piece.
         """
         plan, lock, token, values = self._plan, self._lock, self._token, self._values
-        clock, waits_for, quick = time.perf_counter, self._waits_for, self._quick
+        clock, waits_for, quick, listeners = time.perf_counter, self._waits_for, self._quick, self._listeners
+        reads, writes, widths, names, was_quick = plan.reads, plan.writes, plan.widths, plan.names, plan.was_quick
+        done = self._spans.append
         number: int | None = first
         while number is not None:
             written: dict[str, Any] = {}
-            view = TaskView(values, written, plan.reads[number], plan.writes[number], plan.names[number])
+            view = TaskView(values, written, reads[number], writes[number], names[number])
             started = clock()
-            if self._listeners:
+            if listeners:
                 self._tell(EventKind.STARTED, number, thread)
             try:
                 if plan.is_plain[number]:
                     returned = plan.tasks[number].execute(view)
-                    if returned is not view or len(written) != len(plan.writes[number]):
-                        raise broken_promise(plan.names[number], view, returned, plan.writes[number], written)
+                    if returned is not view or len(written) != widths[number]:
+                        raise broken_promise(names[number], view, returned, writes[number], written)
                 else:
                     self._try(number, view, written, thread)
             except BaseException as error:
                 number = self._fail(Span(number, thread, started, clock(), error), is_caller=is_caller)
                 continue
             ended = clock()
-            plan.was_quick[number] = ended - started < QUICK_S and plan.is_plain[number] and not plan.is_timed[number]
-            if self._listeners and not token.is_ended:
+            was_quick[number] = ended - started < QUICK_S and plan.can_be_quick[number]
+            if listeners and not token.is_ended:
                 self._tell(EventKind.SUCCEEDED, number, thread)
             with lock:
                 if token.is_ended or number in self.failed:
                     return
-                self._spans.append(Span(number, thread, started, ended))
+                done((number, thread, started, ended, None))
                 values.update(written)
                 self._to_do -= 1
                 for successor in plan.successors[number]:
                     waits_for[successor] -= 1
                     if not waits_for[successor]:
-                        (quick if plan.was_quick[successor] else self._slow).append(successor)
+                        (quick if was_quick[successor] else self._slow).append(successor)
                 number = quick.popleft() if quick and not self._slow else self._next(is_caller=is_caller)
 
     def _try(self, number: int, view: TaskView, written: dict[str, Any], thread: str) -> None:

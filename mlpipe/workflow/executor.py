@@ -66,7 +66,7 @@ def execute_task_plan(
     """
     check_inputs(plan, list(pipeline))
     with pipeline.in_use() as values:
-        spans = (trace or Trace()).spans
+        spans = (trace or Trace()).fields
         fast = on_failure == "raise"
         execution = Execution(plan, values, is_failing_fast=fast, listeners=listeners, spans=spans)
         execution.run(skip=_is_there(plan, values) if resume else None)

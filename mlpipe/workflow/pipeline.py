@@ -101,8 +101,7 @@ class TaskView(Pipeline):
         writes: frozenset[str],
         task: str,
     ) -> None:
-        # One attribute, because this is done for every Task, and setting one costs more than a tuple.
-        object.__setattr__(self, "_state", (values, written, reads, writes, task))
+        _set_state(self, (values, written, reads, writes, task))
 
     def in_use(self) -> contextlib.AbstractContextManager[dict[str, Any]]:
         """Refused: a Task that executes a plan of its own needs a Pipeline of its own."""
@@ -131,3 +130,7 @@ class TaskView(Pipeline):
     def __iter__(self) -> Iterator[str]:
         values, written, reads, _, _ = self._state
         return iter([*(key for key in values if key in reads), *written])
+
+
+_set_state: Any = vars(TaskView)["_state"].__set__
+"""Sets the one attribute of a view: done for every Task, and `object.__setattr__` would look for the slot each time."""

@@ -49,6 +49,12 @@ class TaskPlan:
         """Whether each Task is simply called."""
         self.is_timed = tuple(task.timeout_s is not None and task.isolate == "thread" for task in self.tasks)
         """Whether each Task has a time limit that the executor has to watch."""
+        self.can_be_quick = tuple(
+            plain and not timed for plain, timed in zip(self.is_plain, self.is_timed, strict=True)
+        )
+        """Whether each Task may be run without a thread of its own if it takes no time."""
+        self.widths = tuple(map(len, self.writes))
+        """How many keys each Task writes."""
         self.was_quick = [False] * len(self.tasks)
         """What the executor learns about the Tasks: whether each took no time to speak of when it ran last."""
 

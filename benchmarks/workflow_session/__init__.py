@@ -1,0 +1,1 @@
+"""The other ways that benchmarks/workflow.py measures."""
