@@ -103,7 +103,7 @@ def _storage(text: str) -> str:
     if "://" not in text:
         return text
     if not _S3_URI.match(text) or len(text) > _MAX_SCALAR:
-        raise refused(f"expected a folder or s3://bucket/prefix, of letters, digits and !_.*'()=-; not {shown(text)}")
+        raise refused("expected a folder or s3://bucket/prefix, of letters, digits and !_.*'()=-")
     return text.rstrip("/")
 
 
