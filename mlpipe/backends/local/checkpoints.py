@@ -22,7 +22,7 @@ class CheckpointMirror:
         self._stored = self._found()
 
     def update(self) -> None:
-        """Store what is new and delete what the job has deleted; a checkpoint counts as new when its time differs."""
+        """Store what is new and delete what the job has deleted; a folder that was made anew counts as new."""
         found = self._found()
         if found == self._stored:
             return
@@ -40,13 +40,13 @@ class CheckpointMirror:
             if (self._folder / name).exists():  # else the job has removed it meanwhile, for a newer one
                 raise
 
-    def _found(self) -> dict[str, int]:
-        """The complete checkpoints with their times of change, in nanoseconds."""
+    def _found(self) -> dict[str, tuple[int, int]]:
+        """The complete checkpoints, each with what tells it from another folder of its name: inode and time."""
         found = {}
         for path in self._folder.iterdir() if self._folder.is_dir() else ():
             try:
                 if path.is_dir() and not path.name.startswith("."):
-                    found[path.name] = path.stat().st_mtime_ns
+                    found[path.name] = (path.stat().st_ino, path.stat().st_mtime_ns)
             except FileNotFoundError:
                 continue
         return found
