@@ -71,6 +71,7 @@ def _carry_out(bucket: Bucket, intent: Intent, destination: str) -> bool:
 
 def _parsed(content: bytes, place: str) -> Intent:
     try:
-        return Intent(**json.loads(content))
-    except (ValueError, TypeError) as error:
+        document = json.loads(content)
+        return Intent(str(document["source"]), {str(name): int(size) for name, size in document["files"].items()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(f"{place} is not what mlpipe wrote: {error}", hint="delete that file") from error

@@ -9,7 +9,7 @@ import pytest
 import s3_server
 from s3_server import Proxy
 
-from mlpipe.errors import StorageError
+from mlpipe.errors import IntegrityError, StorageError
 from mlpipe.settings import S3
 from mlpipe.storage import s3_bucket
 from mlpipe.storage.s3 import S3Storage
@@ -99,6 +99,17 @@ def test_workspaces_go_with_their_key_and_with_the_storage(bucket: str):
     del storage
     gc.collect()
     assert not other.parents[1].exists()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"source": "p/x/", "files": []}'])
+def test_a_damaged_intent_is_named(bucket: str, content: bytes):
+    storage = S3Storage(f"s3://{bucket}/p")
+    storage.write("attempt/a", b"")
+    storage.write("unit/.publishing.json", content)
+    with pytest.raises(IntegrityError, match=r"unit/\.publishing\.json is not what mlpipe wrote") as caught:
+        storage.publish("attempt", "unit")
+    assert "delete that file" in caught.value.hint
+    assert storage.files("unit") == {}
 
 
 def test_publishing_nothing_is_refused(bucket: str):
