@@ -243,7 +243,7 @@ def make_output(storage: S3Storage, folder: Path, key: str) -> None:
     storage.store(folder, key)
 
 
-@pytest.mark.parametrize("is_executed", [True, False])
+@pytest.mark.parametrize("is_executed", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_publication_that_died_at_any_request_is_completed_by_the_next_and_never_mixed(
     uri: str, proxy: Proxy, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_executed: bool
 ):
