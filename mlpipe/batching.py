@@ -93,6 +93,25 @@ class EncodedRows:
             inputs=inputs,
         )
 
+    @classmethod
+    def of_arrays(
+        cls, ids: list[str], parts: Sequence[Mapping[str, pa.Array]], described: Mapping[str, EncodedInput]
+    ) -> EncodedRows:
+        """Rows that are in no snapshot, as Arrow arrays in parts; their labels are not known, and are all 0.
+
+        Raises DataError where an input that is `described` is missing, or the arrays are not what that says.
+        """
+        missing = [key for key in described if key not in parts[0]]
+        if missing:
+            raise DataError(f"encode() returned no {missing[0]!r}, only {', '.join(parts[0])}")
+        inputs = {
+            key: _Column.read(pa.chunked_array([part[key] for part in parts]), key, spec)
+            for key, spec in described.items()
+        }
+        ragged = [column.lengths() for key, column in inputs.items() if described[key].ragged]
+        lengths = np.maximum.reduce([np.ones(len(ids), dtype=np.int64), *ragged])
+        return cls(ids, np.zeros(len(ids), np.int64), lengths, inputs)
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -35,7 +35,8 @@ TRACEBACK_MARK = "  | "
 class ContractFolders:
     """The folders of one job below `base`: its channels, what it produces, and the file that says why it failed.
 
-    `checkpoints` is what the platform hands on from one attempt of a training job to the next.
+    `checkpoints` is what the platform hands on from one attempt of a training job to the next, `output_data` takes what
+    is to be kept of a training job beside its model.
     """
 
     base: Path
@@ -43,12 +44,15 @@ class ContractFolders:
     output: Path
     failure: Path
     checkpoints: Path
+    output_data: Path
 
     @classmethod
     def of(cls, kind: JobKind, base: Path) -> ContractFolders:
         """The folders of a training job, or of a processing job, whose one output is called `result`."""
         if kind is JobKind.TRAINING:
-            return cls(base, base / "input" / "data", base / "model", base / "output" / "failure", base / "checkpoints")
-        processing = base / "processing"
-        inputs, output = processing / "input", processing / "output" / "result"
-        return cls(base, inputs, output, base / "output" / "message", base / "checkpoints")
+            inputs, output, failure = base / "input" / "data", base / "model", base / "output" / "failure"
+        else:
+            processing = base / "processing"
+            inputs, output = processing / "input", processing / "output" / "result"
+            failure = base / "output" / "message"
+        return cls(base, inputs, output, failure, base / "checkpoints", base / "output" / "data")

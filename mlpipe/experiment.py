@@ -4,31 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 from mlpipe.backends import LocalBackend
 from mlpipe.catalog import find_run, newest_committed_run, prepared_of, recorded_threads, settings_of
 from mlpipe.errors import Interrupted, MlpipeError
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.settings import Settings
+from mlpipe.settings.packages import check_tracker
 from mlpipe.steps.claim import ClaimRun
 from mlpipe.steps.infer import InferModels
 from mlpipe.steps.keys import PREPARED, RECONCILED, RUN, SUMMARY, trained
 from mlpipe.steps.outcomes import RunSummary, Snapshot, failure_of
 from mlpipe.steps.prepare import Prepare
+from mlpipe.steps.preview import Outlook, Step
 from mlpipe.steps.reconcile import Reconcile
 from mlpipe.steps.report import Report
 from mlpipe.steps.state import write_state
 from mlpipe.steps.train import TrainModel
 from mlpipe.steps.verify import Verification, verify_run
-from mlpipe.steps.workplace import StepListener, Workplace
+from mlpipe.steps.workplace import QuietListener, StepListener, Workplace
 from mlpipe.storage import LocalStorage, Storage
 from mlpipe.storage.claims import is_run_committed, own_run
 from mlpipe.storage.units import is_committed
 from mlpipe.user_functions import read_user_source
 from mlpipe.workflow import Pipeline, Task, execute_task_plan, get_task_plan
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """One Task of a plan: the stage at which it could run at the earliest, and what it would do.
+
+    `request` is what the backend would be sent for its job.
+    """
+
+    stage: int
+    task: str
+    decision: str
+    job: str | None
+    request: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -84,7 +101,7 @@ def train(settings: Settings, listener: StepListener, *, new: bool = False) -> T
     claim = pipeline[RUN]
     failed = tuple(pipeline[trained(name)] for name in names if not pipeline[trained(name)].is_published)
     published = tuple(name for name in names if pipeline[trained(name)].is_published)
-    write_state(place.storage, claim, "trained" if not failed else "partial")
+    write_state(place, claim, "trained" if not failed else "partial")
     if error := failure_of(claim.run.run_num, failed, is_any_done=bool(published)):
         raise error
     return TrainedRun(claim.run.run_num, place.storage.locate(claim.run.root), published)
@@ -97,8 +114,20 @@ def run(settings: Settings, listener: StepListener, *, new: bool = False) -> Run
     Models that failed are named in the summary (`RunSummary.failure`); anything else that goes wrong is raised.
     """
     place = _workplace(settings, listener)
-    tasks = [*_until_trained(place, new=new), InferModels(place, settings.experiment.model_names), Report(place)]
-    return _execute(place, tasks)[SUMMARY]
+    return _execute(place, _all_steps(place, new=new))[SUMMARY]
+
+
+def plan(settings: Settings, *, new: bool = False) -> list[PlannedTask]:
+    """What `run` would do: its tasks in order, their decisions, and the jobs that they would start; nothing happens."""
+    place, outlook, planned = _workplace(settings, QuietListener()), Outlook(), []
+    for stage, tasks in enumerate(get_task_plan(_all_steps(place, new=new)), start=1):
+        for task in tasks:
+            preview = cast(Step, task).preview(outlook)
+            job = preview.job
+            request = place.backend.plan(job) if job else None
+            name = job.name if job else None
+            planned.append(PlannedTask(stage, preview.task, preview.decision, name, request))
+    return planned
 
 
 def infer(settings: Settings, listener: StepListener, run_num: int | None) -> RunSummary | Verification:
@@ -126,11 +155,19 @@ def infer(settings: Settings, listener: StepListener, run_num: int | None) -> Ru
     snapshot = Snapshot(prepared, prepared.key.rpartition("/")[2], True, "it belongs to the run")
     pipeline = Pipeline({PREPARED: snapshot, RUN: claim})
     tasks = [*(TrainModel(place, name) for name in names), InferModels(place, names), Report(place)]
-    write_state(storage, claim, "running")
+    write_state(place, claim, "running")
     return _execute(place, tasks, pipeline)[SUMMARY]
 
 
-def _until_trained(place: Workplace, *, new: bool) -> Iterator[Task]:
+def _all_steps(place: Workplace, *, new: bool) -> list[Step]:
+    return [
+        *_until_trained(place, new=new),
+        InferModels(place, place.settings.experiment.model_names),
+        Report(place),
+    ]
+
+
+def _until_trained(place: Workplace, *, new: bool) -> Iterator[Step]:
     yield Reconcile(place)
     yield Prepare(place)
     yield ClaimRun(place, new=new)
@@ -139,6 +176,7 @@ def _until_trained(place: Workplace, *, new: bool) -> Iterator[Task]:
 
 def _workplace(settings: Settings, listener: StepListener) -> Workplace:
     """Check what can be checked before any job starts, and put the parts together."""
+    check_tracker(settings.tracking)
     storage = storage_of(settings)
     source = read_user_source(settings.path(settings.experiment.user_functions))
     return Workplace(settings, source, storage, _backend(settings, storage), listener)
@@ -172,7 +210,7 @@ def _execute(place: Workplace, tasks: Sequence[Task], pipeline: Pipeline | None 
         except BaseException as error:
             if RUN in pipeline:
                 status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-                write_state(place.storage, pipeline[RUN], status, str(error))
+                write_state(place, pipeline[RUN], status, str(error))
             raise
 
 

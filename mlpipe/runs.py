@@ -61,6 +61,10 @@ class RunTree:
         """The log of one attempt."""
         return f"{self.root}/logs/{attempt_id}.log"
 
+    def output_data(self, model_name: str) -> str:
+        """What the trainings of a model leave beside their logs: the files of a tracker."""
+        return f"{self.root}/logs/output_data/{model_name}"
+
     @property
     def models(self) -> str:
         """The folder of all exported models."""
@@ -118,6 +122,11 @@ class ExperimentTree:
     def test_use(self, use_id: str) -> str:
         """One opening of a test set; only ever added."""
         return f"{self.name}/test_uses/{use_id}.json"
+
+    @property
+    def production(self) -> str:
+        """Which model is in production, and which were before."""
+        return f"{self.name}/production.json"
 
     @property
     def runs(self) -> str:

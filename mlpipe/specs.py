@@ -63,8 +63,10 @@ class JobSpec:
     """One job as a backend has to run it.
 
     `attempt` is the storage key of the job's own working space; every output lands below it. A training job writes to
-    the output `model`, a processing job to `result`. `threads` is always a number, never what happens to be free.
+    the output `model`, a processing job to `result`. `arguments` are JSON values that the step's code is given; the
+    first of the `channels` carries them. `threads` is always a number, never what happens to be free.
     `checkpoints` is the storage key of a folder that outlives the attempt: what one leaves there, the next finds.
+    `output_data` is the storage key of the folder, beside the logs, for what a job wants looked at but not published.
     """
 
     name: str
@@ -72,17 +74,32 @@ class JobSpec:
     step: str
     attempt: str
     channels: tuple[Channel, ...]
+    arguments: Mapping[str, Any]
     hyperparameters: Mapping[str, Scalar]
     threads: int
     max_runtime_s: int
     log: str
     """Storage key of the log file."""
     checkpoints: str | None = None
+    output_data: str | None = None
 
     @property
     def output(self) -> str:
         """Storage key of the folder that holds what the job produced."""
         return f"{self.attempt}/{'model' if self.kind is JobKind.TRAINING else 'processing/output/result'}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a training job comes from: its run, what it is part of (train, tune or compare), and what it learns from.
+
+    `run_id` is what no other run has, of whatever experiment; `snapshot` is the address of the prepared snapshot.
+    """
+
+    run_num: int
+    run_id: str
+    job_type: str
+    snapshot: str
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import typer
 from mlpipe import __version__
 from mlpipe.cli.infer import infer
 from mlpipe.cli.prepare import prepare
+from mlpipe.cli.promote import promote
 from mlpipe.cli.reconcile import reconcile
 from mlpipe.cli.run import run
 from mlpipe.cli.runs import runs
@@ -45,7 +46,7 @@ def options(
     context.obj = debug
 
 
-for command in (run, reconcile, prepare, train, infer, runs, show):
+for command in (run, reconcile, prepare, train, infer, runs, show, promote):
     app.command()(command)
 
 

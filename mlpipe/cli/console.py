@@ -19,7 +19,8 @@ from rich.text import Text
 from mlpipe.backends import JobState, JobStatus
 from mlpipe.catalog import RunLine
 from mlpipe.contract import OBJECTIVE_MARK, PROGRESS_MARK, TRACEBACK_MARK
-from mlpipe.experiment import TrainedRun
+from mlpipe.experiment import PlannedTask, TrainedRun
+from mlpipe.production import Promotion
 from mlpipe.specs import JobSpec
 from mlpipe.steps.outcomes import RunSummary, Snapshot
 from mlpipe.steps.verify import Verification
@@ -37,7 +38,9 @@ class ConsoleListener(StepListener):
         self._console = console
         self._status = status
         self._debug = debug
-        self._last_progress = 0.0
+        self._progress: dict[str, str] = {}
+        """The last progress of every running job: several may run side by side."""
+        self._last_progress: dict[str, float] = {}
 
     def note(self, text: str) -> None:
         """Print what a step decided."""
@@ -46,7 +49,7 @@ class ConsoleListener(StepListener):
     def started(self, spec: JobSpec, log: str) -> None:
         """Say that a job was started, and where its log is."""
         self._print(f"{spec.name}: started, log: {log}")
-        self._show(f"{spec.name}: starting")
+        self._show(spec, "starting")
 
     def line(self, spec: JobSpec, text: str) -> None:
         """Print a line of a job's log, or show its progress; what no user asked for stays in the log."""
@@ -55,25 +58,26 @@ class ConsoleListener(StepListener):
         if not text.startswith(PROGRESS_MARK):
             self._print(f"{spec.name}: {text}")
             return
-        progress = f"{spec.name}: {text.removeprefix(PROGRESS_MARK)}"
-        self._show(progress)
-        now = time.monotonic()
-        if self._status is None and now - self._last_progress >= PLAIN_PROGRESS_SECONDS:
-            self._last_progress = now
-            self._print(progress)
+        progress, now = text.removeprefix(PROGRESS_MARK), time.monotonic()
+        self._show(spec, progress)
+        if self._status is None and now - self._last_progress.get(spec.name, 0.0) >= PLAIN_PROGRESS_SECONDS:
+            self._last_progress[spec.name] = now
+            self._print(f"{spec.name}: {progress}")
 
     def ended(self, spec: JobSpec, status: JobStatus, seconds: float) -> None:
         """Say how a job ended."""
         how = "done" if status.state is JobState.COMPLETED else status.state.lower()
         self._print(f"{spec.name}: {how} after {seconds:.1f} s")
-        self._show("")
+        self._show(spec, "")
 
     def _print(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)
 
-    def _show(self, text: str) -> None:
+    def _show(self, spec: JobSpec, progress: str) -> None:
+        """Show a job's progress below that of the jobs beside it; an empty one is taken away."""
+        self._progress = {name: text for name, text in {**self._progress, spec.name: progress}.items() if text}
         if self._status is not None:
-            self._status.update(Text(text))
+            self._status.update(Text("\n".join(f"{name}: {text}" for name, text in self._progress.items())))
 
 
 @contextlib.contextmanager
@@ -96,6 +100,19 @@ def print_summary(summary: RunSummary) -> None:
         console.print(f"{outcome.model_name}: failed")
     state = "committed" if summary.is_committed else "not committed"
     console.print(f"run {summary.run.run_num} ({state}): {summary.location}", soft_wrap=True)
+
+
+def print_plan(planned: Sequence[PlannedTask], *, as_json: bool) -> None:
+    """Print the tasks of a run in stages, and the jobs that they would start."""
+    if as_json:
+        _print_json([asdict(task) for task in planned])
+        return
+    table = Table("stage", "task", "what would happen", "job")
+    for task in planned:
+        table.add_row(str(task.stage), task.task, task.decision, task.job or "")
+    console = _stdout()
+    console.print(table)
+    console.print(f"{sum(task.job is not None for task in planned)} jobs; nothing was started")
 
 
 def print_snapshot(snapshot: Snapshot) -> None:
@@ -162,6 +179,27 @@ def print_run(record: Mapping[str, Any], *, as_json: bool) -> None:
     for name, shown in record["models"].items():
         where = shown["path"] if shown["is_published"] else "not published"
         console.print(f"{name}: {where}", soft_wrap=True)
+
+
+def print_promotion(promotion: Promotion) -> None:
+    """Print what is in production now."""
+    _stdout().print(
+        f"{promotion.model_name} of run {promotion.run_num} is in production (macro F1 {promotion.macro_f1:.3f})",
+        soft_wrap=True,
+    )
+
+
+def print_production(history: Sequence[Promotion], *, as_json: bool) -> None:
+    """Print every promotion, the newest first: that one is in production."""
+    if as_json:
+        _print_json([asdict(promotion) for promotion in history])
+        return
+    table = Table("in production", "run", "model", "macro F1", "by", "why")
+    for number, each in enumerate(history):
+        since = f"since {each.promoted}" if number == 0 else f"from {each.promoted}"
+        why = f"{each.reason} (forced)".strip() if each.is_forced else each.reason
+        table.add_row(since, str(each.run_num), each.model_name, f"{each.macro_f1:.3f}", each.by, why)
+    _stdout().print(table if history else "nothing is in production; `mlpipe promote N --model M` changes that")
 
 
 def _model_table(models: Sequence[Mapping[str, Any]], timings: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -7,6 +7,7 @@ processes runs this same entrypoint in each of them.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -15,6 +16,9 @@ import sys
 import threading
 import traceback
 from types import FrameType
+from typing import NoReturn
+
+import psutil
 
 from mlpipe.contract import PARENT_VARIABLE, TRACEBACK_MARK, ContractFolders
 from mlpipe.errors import JobError, JobStopped, MlpipeError, StorageError
@@ -37,6 +41,9 @@ STEPS = {
     "train": "mlpipe.jobs.train",
     "infer": "mlpipe.jobs.infer",
 }
+
+EXIT_SECONDS = 10.0
+"""How long a process whose work is done has for its exit: a tracker without a network would wait for minutes."""
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +79,7 @@ def _run(folders: ContractFolders) -> None:
     os.environ.update(sagemaker_variables(folders, context))
     if is_distributed(context) and not is_rank():
         hosts = read_hosts(folders)
-        run_ranks(process_count(context), context.threads, hosts)
+        run_ranks(process_count(context), context.threads, hosts, folders.base / "processes")
         if hosts.index == 0:  # the output of the others stays empty: all machines of a job write to one place
             write_manifest(context.output)
         return
@@ -130,5 +137,20 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True, name="parent watch").start()
 
 
+def exit_with(code: int, seconds: float = EXIT_SECONDS) -> NoReturn:
+    """End the process, after so many seconds even where a library's thread, exit hook or child still works or waits."""
+
+    def end() -> None:
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        os._exit(code)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    raise SystemExit(code)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    exit_with(main(sys.argv[1:]))

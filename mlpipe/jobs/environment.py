@@ -27,8 +27,8 @@ class JobContext:
 
     `channels` maps names to folders whose files were checked, and `channels_sha256` is one number for those files;
     `output` is an empty folder for the results; `checkpoints` is where a training job finds what an earlier attempt
-    left; `model_name` is set in training jobs; `arguments` are JSON values that the step's Task chose; `code` holds the
-    user's `package`.
+    left; `output_data` takes what is kept beside the model; `model_name` is set in training jobs; `arguments` are JSON
+    values that the step's Task chose; `code` holds the user's `package`.
     """
 
     step: str
@@ -39,6 +39,7 @@ class JobContext:
     channels_sha256: str
     output: Path
     checkpoints: Path
+    output_data: Path
     model_name: str | None
     arguments: Mapping[str, Any]
     threads: int
@@ -92,6 +93,7 @@ def read_context(folders: ContractFolders, *, check: bool = True) -> JobContext:
         channels_sha256=digest(to_bytes(job["channels"])),
         output=folders.output,
         checkpoints=folders.checkpoints,
+        output_data=folders.output_data,
         model_name=model_name,
         arguments=job["arguments"],
         threads=job["threads"],
@@ -109,7 +111,7 @@ def sagemaker_variables(folders: ContractFolders, context: JobContext) -> dict[s
     """The SM_* variables that user code written for SageMaker looks for; the platform itself sets none of them."""
     variables = {
         "SM_MODEL_DIR": str(folders.base / "model"),
-        "SM_OUTPUT_DATA_DIR": str(folders.base / "output" / "data"),
+        "SM_OUTPUT_DATA_DIR": str(folders.output_data),
         "SM_CHANNELS": json.dumps(sorted(context.channels)),
     }
     return variables | {f"SM_CHANNEL_{name.upper()}": str(path) for name, path in context.channels.items()}

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -82,32 +81,36 @@ def process_count(context: JobContext) -> int:
     return context.settings.training.processes or max(1, torch.cuda.device_count())
 
 
-def run_ranks(processes: int, threads: int, hosts: Hosts) -> None:
+def run_ranks(processes: int, threads: int, hosts: Hosts, folder: Path) -> None:
     """Run this entrypoint in so many processes of this machine, which share `threads`, and wait for their end.
 
-    Raises RanksFailed where one of them fails, and where SIGTERM ends them; all have ended then.
+    `folder` is for what they leave each other. Raises RanksFailed where one of them fails, and where SIGTERM ends them;
+    all have ended then.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import elastic_launch
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # what they report is told once, here
-    with tempfile.TemporaryDirectory() as folder, _signals_restored():
-        os.environ |= {REPORTS_VARIABLE: folder, "OMP_NUM_THREADS": str(max(1, threads // processes))}
+    reports, count = folder / "reports", processes * len(hosts.names)
+    reports.mkdir(parents=True)
+    with _signals_restored():
+        os.environ |= {REPORTS_VARIABLE: str(reports), "OMP_NUM_THREADS": str(max(1, threads // processes))}
         if hosts.interface in (name for _, name in socket.if_nameindex()):
             os.environ |= {"GLOO_SOCKET_IFNAME": hosts.interface, "NCCL_SOCKET_IFNAME": hosts.interface}
         try:
-            elastic_launch(_configuration(processes, hosts), sys.executable)("-P", "-m", "mlpipe.jobs", "train")
+            elastic_launch(_configuration(processes, hosts, folder), sys.executable)("-P", "-m", "mlpipe.jobs", "train")
         except ChildFailedError as error:
             codes = {number: failure.exitcode for number, failure in error.failures.items()}
-            raise RanksFailed(_first_report(Path(folder), codes, processes * len(hosts.names))) from error
+            raise RanksFailed(_first_report(reports, codes, count)) from error
         except SignalException as error:
-            raise RanksFailed(_first_report(Path(folder), {}, processes * len(hosts.names))) from error
+            raise RanksFailed(_first_report(reports, {}, count)) from error
         finally:
             del os.environ[REPORTS_VARIABLE]
 
 
-def _configuration(processes: int, hosts: Hosts) -> Any:
+def _configuration(processes: int, hosts: Hosts, folder: Path) -> Any:
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.launcher.api import LaunchConfig
 
     alone = len(hosts.names) == 1
@@ -116,6 +119,7 @@ def _configuration(processes: int, hosts: Hosts) -> Any:
         max_nodes=len(hosts.names),
         nproc_per_node=processes,
         run_id="mlpipe",
+        logs_specs=DefaultLogsSpecs(log_dir=str(folder / "torchrun")),
         rdzv_backend="c10d" if alone else "static",
         # Alone: whatever port is free.
         rdzv_endpoint="127.0.0.1:0" if alone else f"{hosts.names[0]}:{PORT}",
@@ -126,7 +130,7 @@ def _configuration(processes: int, hosts: Hosts) -> Any:
     )
 
 
-def _first_report(folder: Path, codes: dict[int, int], count: int) -> str:
+def _first_report(reports: Path, codes: dict[int, int], count: int) -> str:
     """What the failure file says: the report of the first process to fail, by its number.
 
     One that a signal killed left none, and was the first: what the others then report comes of its end.
@@ -136,11 +140,11 @@ def _first_report(folder: Path, codes: dict[int, int], count: int) -> str:
         name = signal.Signals(-codes[killed[0]]).name
         why = ", as the system does when memory runs out" if name == "SIGKILL" else ""
         return f"JobError: process {killed[0]} of {count} was killed ({name}){why}\n\n"
-    reports = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    if not reports:
+    by_age = sorted(reports.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    if not by_age:
         return "JobError: the job was stopped before it had done its work\n\n"
-    name, _, rest = reports[0].read_text(encoding="utf-8").partition(": ")
-    return f"{name}: process {reports[0].name} of {count}: {rest}"
+    name, _, rest = by_age[0].read_text(encoding="utf-8").partition(": ")
+    return f"{name}: process {by_age[0].name} of {count}: {rest}"
 
 
 @contextmanager

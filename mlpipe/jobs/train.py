@@ -7,7 +7,7 @@ import json
 from mlpipe.errors import JobError
 from mlpipe.jobs.environment import JobContext
 from mlpipe.jobs.processes import local_process_count
-from mlpipe.specs import Encoding
+from mlpipe.specs import Encoding, Origin
 from mlpipe.training.job import TrainingJob
 from mlpipe.training.loop import train_model
 
@@ -31,5 +31,7 @@ def run(context: JobContext) -> None:
             settings=context.settings,
             functions=context.functions,
             threads=max(1, context.threads // local_process_count()),
+            origin=Origin(**context.arguments["origin"]),
+            tracker_files=context.output_data,
         )
     )

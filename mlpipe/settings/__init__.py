@@ -2,7 +2,7 @@
 
 from mlpipe.settings.resolved import DataFunctionSettings, ModelFunctionSettings, Settings
 from mlpipe.settings.resolving import load_settings
-from mlpipe.settings.schema import S3, Data, Experiment, Hyperparameters, Inference, Local, Training, Tuning
+from mlpipe.settings.schema import S3, Data, Experiment, Hyperparameters, Inference, Local, Tracking, Training, Tuning
 
 __all__ = [
     "S3",
@@ -14,6 +14,7 @@ __all__ = [
     "Local",
     "ModelFunctionSettings",
     "Settings",
+    "Tracking",
     "Training",
     "Tuning",
     "load_settings",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 import annotated_types
 from pydantic import AfterValidator, BeforeValidator
@@ -118,6 +119,15 @@ def _matches(pattern: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _server_address(text: str) -> str:
+    address = urlsplit(text)
+    if address.scheme not in ("http", "https") or not address.hostname or len(text.split()) != 1:
+        raise ValueError
+    if "@" in address.netloc or address.query:
+        raise refused("an address with credentials in it is refused: leave them to the environment")
+    return text
+
+
 def _python_path(text: str) -> str:
     name = PurePath(text).name.removesuffix(".py")
     if "://" in text or not name.isidentifier() or keyword.iskeyword(name):
@@ -174,6 +184,16 @@ OptionalText = Annotated[
     str | None, BeforeValidator(_from_optional), AfterValidator(_one_line), Expected("text on one line, or nothing")
 ]
 Name = Annotated[str, AfterValidator(_name), Expected(_NAME_RULE)]
+OptionalName = Annotated[
+    Annotated[str, AfterValidator(_name)] | None,
+    BeforeValidator(_from_optional),
+    Expected(f"{_NAME_RULE}; or nothing"),
+]
+ServerAddress = Annotated[
+    Annotated[str, AfterValidator(_server_address)] | None,
+    BeforeValidator(_from_optional),
+    Expected("an address that begins with http:// or https:// and holds no password, or nothing"),
+]
 ModelNames = Annotated[
     tuple[str, ...],
     BeforeValidator(_from_list),

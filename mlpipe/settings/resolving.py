@@ -16,7 +16,18 @@ from mlpipe.settings.fields import ModelNames, scalar
 from mlpipe.settings.problems import Problems
 from mlpipe.settings.reading import Document, read_document
 from mlpipe.settings.resolved import Settings, hyperparameters_by_model, user_hyperparameters_by_model, user_values
-from mlpipe.settings.schema import S3, Data, Experiment, Hyperparameters, Inference, Local, Section, Training, Tuning
+from mlpipe.settings.schema import (
+    S3,
+    Data,
+    Experiment,
+    Hyperparameters,
+    Inference,
+    Local,
+    Section,
+    Tracking,
+    Training,
+    Tuning,
+)
 
 S = TypeVar("S", bound=Section)
 Groups = Mapping[Group, Sequence[Entry]]
@@ -44,7 +55,7 @@ def load_settings(path: Path, overrides: Sequence[str] = (), environment: Mappin
     model_names = _model_names(written)
     check_headers(document.headers, model_names, problems)
     sound = {group: list(sound_entries(group, each, model_names, problems)) for group, each in written.items()}
-    for section in (Experiment, Data, Training, Tuning, Inference, Local, S3):
+    for section in (Experiment, Data, Training, Tuning, Inference, Local, Tracking, S3):
         _check_section(section, document, written, sound, problems)
     problems.raise_if_any()
     return _settings(path.absolute(), sound)
@@ -132,6 +143,7 @@ def _settings(path: Path, sound: Groups) -> Settings:
         tuning=_section(Tuning, sound),
         inference=_section(Inference, sound),
         local=_section(Local, sound),
+        tracking=_section(Tracking, sound),
         s3=_section(S3, sound),
         hyperparameters=hyperparameters_by_model({name: _section(Hyperparameters, sound, name) for name in names}),
         user_hyperparameters=user_hyperparameters_by_model(user_hyperparameters),

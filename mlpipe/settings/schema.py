@@ -21,11 +21,13 @@ from mlpipe.settings.fields import (
     ModelNames,
     Name,
     Number,
+    OptionalName,
     OptionalText,
     Paths,
     Patterns,
     PythonPath,
     Region,
+    ServerAddress,
     StoragePlace,
     WholeNumber,
     refused,
@@ -283,6 +285,32 @@ class Local(Section):
     )
 
 
+class Tracking(Section):
+    """[TRACKING]: where the course of each training is shown; it changes nothing about the training."""
+
+    tracker: Literal["none", "wandb", "tensorboard", "mlflow"] = Field(
+        default="none",
+        description="The experiment tracker that is told of every epoch; each is an extra: pip install "
+        "'mlpipe[wandb]'.",
+    )
+    project: OptionalName = Field(
+        default=None, description="The tracker's project (MLflow: experiment); nothing takes EXPERIMENT_NAME."
+    )
+    mode: Literal["online", "offline"] = Field(
+        default="online",
+        description="Whether wandb uploads, with the key of wandb login or of WANDB_API_KEY, or only writes files "
+        "beside the logs, for wandb sync.",
+    )
+    entity: OptionalName = Field(
+        default=None, description="The wandb user or team that the project belongs to; nothing takes your default."
+    )
+    uri: ServerAddress = Field(
+        default=None,
+        description="The MLflow server, whose credentials MLflow reads from the environment; nothing writes files "
+        "beside the logs.",
+    )
+
+
 class S3(Section):
     """[S3]: how a STORAGE in a bucket is reached and encrypted; credentials and endpoint are those of the AWS tools."""
 
@@ -305,6 +333,7 @@ SECTION_MODELS: Mapping[str, type[Section]] = {
     "TUNING": Tuning,
     "INFERENCE": Inference,
     "LOCAL": Local,
+    "TRACKING": Tracking,
     "S3": S3,
 }
 """The sections with fixed keys."""
@@ -321,6 +350,7 @@ SECTION_NAMES = (
     "TUNING",
     "INFERENCE",
     "LOCAL",
+    "TRACKING",
     "S3",
     "USER",
 )

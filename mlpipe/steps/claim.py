@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from mlpipe.manifest import digest, to_bytes
 from mlpipe.steps.keys import PREPARED, RUN
+from mlpipe.steps.outcomes import Snapshot
+from mlpipe.steps.preview import Outlook, Preview, Step
 from mlpipe.steps.state import write_state
 from mlpipe.steps.workplace import Workplace
-from mlpipe.storage.claims import claim_run
-from mlpipe.workflow import Pipeline, Task
+from mlpipe.storage.claims import claim_run, foreseen_run
+from mlpipe.workflow import Pipeline
 
 
-class ClaimRun(Task):
+class ClaimRun(Step):
     """Resumes the newest abandoned run of the same settings, functions and snapshot, or claims a new number."""
 
     input_keys = (PREPARED,)
@@ -25,14 +27,10 @@ class ClaimRun(Task):
     def execute(self, pipeline: Pipeline) -> Pipeline:
         """Write RUN."""
         place = self._place
-        fingerprint = {
-            "settings": digest(to_bytes(place.settings.fingerprint_document())),
-            "functions": place.source.sha256,
-            "snapshot": pipeline[PREPARED].address,
-        }
+        fingerprint = self._fingerprint(pipeline[PREPARED])
         wanted = place.settings.experiment.run_num
         claim = claim_run(place.storage, place.tree, fingerprint, new=self._new, run_num=wanted)
-        write_state(place.storage, claim, "running")
+        write_state(place, claim, "running")
         run = claim.run
         place.storage.write(run.settings, self._settings_text)
         place.storage.write(run.resolved_settings, to_bytes(place.settings.to_json()))
@@ -41,3 +39,17 @@ class ClaimRun(Task):
         place.listener.note(f"run {run.run_num} is {'resumed' if claim.is_resumed else 'new'}")
         pipeline[RUN] = claim
         return pipeline
+
+    def preview(self, outlook: Outlook) -> Preview:
+        """Which run would be resumed, or which number would be claimed unless somebody else is quicker."""
+        place, wanted = self._place, self._place.settings.experiment.run_num
+        fingerprint = self._fingerprint(outlook.prepared) if outlook.prepared else None
+        outlook.run, resumed = foreseen_run(place.storage, place.tree, fingerprint, new=self._new, run_num=wanted)
+        return Preview(self.name, f"run {outlook.run.run_num} would be {'resumed' if resumed else 'new'}")
+
+    def _fingerprint(self, prepared: Snapshot) -> dict[str, str]:
+        return {
+            "settings": digest(to_bytes(self._place.settings.fingerprint_document())),
+            "functions": self._place.source.sha256,
+            "snapshot": prepared.address,
+        }

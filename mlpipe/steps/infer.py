@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,17 +13,18 @@ from mlpipe.backends import JobResult
 from mlpipe.errors import JobError
 from mlpipe.manifest import to_bytes
 from mlpipe.runs import RunTree
-from mlpipe.specs import Channel, ModelOutcome
+from mlpipe.specs import Channel, JobSpec, ModelOutcome
 from mlpipe.steps.keys import INFERRED, PREPARED, RUN, trained
 from mlpipe.steps.ownership import publish
+from mlpipe.steps.preview import Outlook, Preview, Step
 from mlpipe.steps.state import record_job
 from mlpipe.steps.workplace import Workplace
 from mlpipe.storage.claims import Claim
 from mlpipe.storage.units import Unit, is_committed, open_unit
-from mlpipe.workflow import Pipeline, Task
+from mlpipe.workflow import Pipeline
 
 
-class InferModels(Task):
+class InferModels(Step):
     """Runs every published model on the unseen test set, unless its results are published already."""
 
     def __init__(self, place: Workplace, model_names: Sequence[str]) -> None:
@@ -45,6 +47,17 @@ class InferModels(Task):
         pipeline[INFERRED] = outcomes
         return pipeline
 
+    def preview(self, outlook: Outlook) -> Preview:
+        """Which models would be run on the test set."""
+        place, run = self._place, outlook.run or self._place.tree.run(1)
+        todo = [name for name in self._model_names if not is_committed(place.storage, run.inference(name))]
+        if not todo:
+            return Preview(self.name, "done before")
+        prepared = outlook.prepared.unit if outlook.prepared else place.pending(place.tree.prepared)
+        job = _job(place, run, prepared, [name for name in todo if is_committed(place.storage, run.model(name))])
+        job = replace(job, arguments={**job.arguments, "model_names": todo})  # some may be still to be trained
+        return Preview(self.name, f"open the test set for {', '.join(todo)}", job)
+
     def _infer(self, claim: Claim, prepared: Unit, model_names: Sequence[str]) -> list[ModelOutcome]:
         """Infer models and publish what came of them; a job that dies with several models is repeated one by one."""
         place = self._place
@@ -64,7 +77,7 @@ class InferModels(Task):
                 publish(place.storage, claim, f"{result.output}/{name}", claim.run.inference(name))
             else:
                 place.listener.note(f"infer {name}: failed: {outcome.error}")
-        record_job(place.storage, claim, result)
+        record_job(place, claim, result)
         return outcomes
 
 
@@ -78,17 +91,21 @@ def run_inference(place: Workplace, run: RunTree, prepared: Unit, model_names: S
     }
     use_id = f"{opened['opened'].replace(':', '')}-{uuid.uuid4().hex[:8]}"
     place.storage.create(place.tree.test_use(use_id), to_bytes(opened))
-    channels = [
-        prepared.channel("test", "test"),
-        prepared.channel("encoding", "encoding"),
-        _models_channel(place, run, model_names),
-    ]
-    return place.run_job("infer", channels, tree=run, arguments={"model_names": list(model_names)})
+    return place.run(_job(place, run, prepared, model_names))
 
 
 def inference_outcomes(place: Workplace, result: JobResult) -> list[ModelOutcome]:
     """What became of each model in an infer job."""
     return [ModelOutcome(**entry) for entry in json.loads(place.storage.read(f"{result.output}/outcomes.json"))]
+
+
+def _job(place: Workplace, run: RunTree, prepared: Unit, model_names: Sequence[str]) -> JobSpec:
+    channels = [
+        prepared.channel("test", "test"),
+        prepared.channel("encoding", "encoding"),
+        _models_channel(place, run, model_names),
+    ]
+    return place.job("infer", channels, tree=run, arguments={"model_names": list(model_names)})
 
 
 def _models_channel(place: Workplace, run: RunTree, model_names: Sequence[str]) -> Channel:

@@ -13,15 +13,16 @@ from mlpipe.specs import FileRecord, ModelOutcome
 from mlpipe.steps.keys import INFERRED, PREPARED, RUN, SUMMARY
 from mlpipe.steps.outcomes import RunSummary
 from mlpipe.steps.ownership import require_owner
+from mlpipe.steps.preview import Outlook, Preview, Step
 from mlpipe.steps.state import write_state
 from mlpipe.steps.workplace import Workplace
 from mlpipe.storage.claims import Claim
 from mlpipe.storage.documents import read_document
 from mlpipe.storage.units import Unit, is_committed, open_unit
-from mlpipe.workflow import Pipeline, Task
+from mlpipe.workflow import Pipeline
 
 
-class Report(Task):
+class Report(Step):
     """Writes comparison.json and run.json, and commits the run when no model failed."""
 
     input_keys = (PREPARED, RUN, INFERRED)
@@ -41,11 +42,16 @@ class Report(Task):
             place.storage.write(claim.run.comparison, to_bytes(comparison))
             if failed:
                 reasons = "; ".join(f"{outcome.model_name}: {outcome.error}" for outcome in failed)
-                write_state(place.storage, claim, "partial" if published else "failed", reasons)
+                write_state(place, claim, "partial" if published else "failed", reasons)
             else:
                 _commit_run(place, claim, pipeline[PREPARED].unit, published)
         pipeline[SUMMARY] = summary_of(place, claim, failed)
         return pipeline
+
+    def preview(self, outlook: Outlook) -> Preview:
+        """The run would be compared and committed."""
+        number = outlook.run.run_num if outlook.run else "?"
+        return Preview(self.name, f"compare the models and commit run {number}")
 
 
 def summary_of(place: Workplace, claim: Claim, failed: Sequence[ModelOutcome] = ()) -> RunSummary:
@@ -112,4 +118,4 @@ def _commit_run(place: Workplace, claim: Claim, prepared: Unit, published: Seque
     manifest = to_bytes({"files": files})
     storage.write(f"{run.root}/{MANIFEST}", manifest)
     storage.write(f"{run.root}/{SUCCESS}", f"{digest(manifest)}\n".encode())
-    write_state(storage, claim, "committed")
+    write_state(place, claim, "committed")

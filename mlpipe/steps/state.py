@@ -9,35 +9,33 @@ from importlib import metadata
 from mlpipe import __version__
 from mlpipe.backends import JobResult
 from mlpipe.manifest import to_bytes
-from mlpipe.storage import Storage
+from mlpipe.steps.workplace import Workplace
 from mlpipe.storage.claims import Claim, is_owner
 from mlpipe.storage.documents import read_document
 
 RECORDED_PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "pyarrow", "safetensors")
 
 
-def write_state(storage: Storage, claim: Claim, status: str, error: str = "") -> None:
+def write_state(place: Workplace, claim: Claim, status: str, error: str = "") -> None:
     """Say that the run is `running`, `failed`, `interrupted`, `trained`, `partial` or `committed`.
 
     Every status but the first releases the run: the same command may take it over. A process that has lost the run to
     another says nothing.
     """
-    if not is_owner(storage, claim):
-        return
-    state = read_document(storage, claim.run.state)
-    state |= {"status": status, "owner": claim.owner.uuid, "updated": _now(), "error": error}
-    storage.write(claim.run.state, to_bytes(state))
+    with place.state_lock:
+        if not is_owner(place.storage, claim):
+            return
+        state = read_document(place.storage, claim.run.state)
+        state |= {"status": status, "owner": claim.owner.uuid, "updated": _now(), "error": error}
+        place.storage.write(claim.run.state, to_bytes(state))
 
 
-def record_job(storage: Storage, claim: Claim, result: JobResult) -> None:
+def record_job(place: Workplace, claim: Claim, result: JobResult) -> None:
     """Add a job whose output is published to the state, and clear its working space.
 
     The record says how long the job took (wall-clock seconds) and what it ran with: a resumed run may have jobs of
     several machines and versions.
     """
-    if not is_owner(storage, claim):
-        return
-    state = read_document(storage, claim.run.state)
     job = {
         "name": result.name,
         "ended": _now(),
@@ -46,9 +44,13 @@ def record_job(storage: Storage, claim: Claim, result: JobResult) -> None:
         "platform": platform.platform(),
         "versions": _versions(),
     }
-    state["jobs"] = [*state.get("jobs", []), job]
-    storage.write(claim.run.state, to_bytes(state))
-    storage.delete(result.attempt)
+    with place.state_lock:
+        if not is_owner(place.storage, claim):
+            return
+        state = read_document(place.storage, claim.run.state)
+        state["jobs"] = [*state.get("jobs", []), job]
+        place.storage.write(claim.run.state, to_bytes(state))
+    place.storage.delete(result.attempt)
 
 
 def _versions() -> dict[str, str]:

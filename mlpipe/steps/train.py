@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from mlpipe.errors import ExportError, JobError, UserFunctionError
-from mlpipe.specs import ModelOutcome, Scalar
+from mlpipe.runs import RunTree
+from mlpipe.specs import JobSpec, ModelOutcome, Origin, Scalar
 from mlpipe.steps.keys import PREPARED, RUN, trained
 from mlpipe.steps.ownership import publish
+from mlpipe.steps.preview import Outlook, Preview, Step
 from mlpipe.steps.state import record_job
 from mlpipe.steps.workplace import Workplace
-from mlpipe.storage.units import is_committed
-from mlpipe.workflow import Pipeline, Task
+from mlpipe.storage.claims import identity_of
+from mlpipe.storage.units import Unit, is_committed
+from mlpipe.workflow import Pipeline
 
 
-class TrainModel(Task):
+class TrainModel(Step):
     """Trains and exports one model; a failure of the model is an outcome, so that the others go on."""
 
     def __init__(self, place: Workplace, model_name: str) -> None:
@@ -31,6 +36,16 @@ class TrainModel(Task):
         pipeline[trained(self._model_name)] = self._outcome(pipeline)
         return pipeline
 
+    def preview(self, outlook: Outlook) -> Preview:
+        """Whether the model would be trained, and how."""
+        place, run = self._place, outlook.run or self._place.tree.run(1)
+        if is_committed(place.storage, run.model(self._model_name)):
+            return Preview(self.name, "done before")
+        snapshot = outlook.prepared.unit if outlook.prepared else place.pending(place.tree.prepared)
+        is_resumed = bool(place.storage.files(run.checkpoints(self._model_name)))
+        decision = "train, from the newest checkpoint" if is_resumed else "train"
+        return Preview(self.name, decision, self._job(run, snapshot))
+
     def _outcome(self, pipeline: Pipeline) -> ModelOutcome:
         place, name, claim = self._place, self._model_name, pipeline[RUN]
         checkpoints = claim.run.checkpoints(name)
@@ -38,23 +53,32 @@ class TrainModel(Task):
             place.storage.delete(checkpoints)
             place.listener.note(f"train {name}: done before")
             return ModelOutcome(name)
-        snapshot = pipeline[PREPARED].unit
-        channels = [snapshot.channel(part, part) for part in ("train", "validation", "encoding")]
-        hyperparameters: dict[str, Scalar] = {**place.settings.hyperparameters[name].as_text()}
-        hyperparameters |= place.settings.user_hyperparameters[name]
         try:
-            result = place.run_job(
-                "train",
-                channels,
-                tree=claim.run,
-                model_name=name,
-                hyperparameters=hyperparameters,
-                checkpoints=checkpoints,
-            )
+            result = place.run(self._job(claim.run, pipeline[PREPARED].unit))
         except (JobError, UserFunctionError, ExportError) as error:
             place.listener.note(f"train {name}: failed: {error}")
             return ModelOutcome(name, error=str(error), error_class=type(error).__name__)
         publish(place.storage, claim, result.output, claim.run.model(name))
-        record_job(place.storage, claim, result)
+        record_job(place, claim, result)
         place.storage.delete(checkpoints)
         return ModelOutcome(name)
+
+    def _job(self, run: RunTree, snapshot: Unit) -> JobSpec:
+        settings, name = self._place.settings, self._model_name
+        hyperparameters: dict[str, Scalar] = {**settings.hyperparameters[name].as_text()}
+        return self._place.job(
+            "train",
+            [snapshot.channel(part, part) for part in ("train", "validation", "encoding")],
+            tree=run,
+            model_name=name,
+            arguments={"origin": asdict(self._origin(run, snapshot))},
+            hyperparameters=hyperparameters | dict(settings.user_hyperparameters[name]),
+            checkpoints=run.checkpoints(name),
+            output_data=run.output_data(name),
+        )
+
+    def _origin(self, run: RunTree, snapshot: Unit) -> Origin:
+        storage = self._place.storage
+        run_id = identity_of(storage, run) if storage.exists(run.claim) else ""  # in a plan, the run may be a new one
+        job_type = "compare" if len(self._place.settings.experiment.model_names) > 1 else "train"
+        return Origin(run.run_num, run_id, job_type, snapshot=snapshot.key.rpartition("/")[2])

@@ -37,6 +37,13 @@ class Storage(Protocol):
         """Write one file unless it exists: of any number of racers with different contents exactly one gets True."""
         ...
 
+    def replace(self, key: str, data: bytes, expected: bytes | None) -> bool:
+        """Write one file if it still holds what `expected` says (None: there is no such file).
+
+        False, and nothing written, where somebody else was quicker; racers bring different contents.
+        """
+        ...
+
     def files(self, key: str) -> dict[str, int]:
         """Every file below a folder, by its path relative to it, with its size in bytes; empty where there is none."""
         ...

@@ -75,6 +75,11 @@ def fingerprint_of(storage: Storage, run: RunTree) -> dict[str, str]:
     return fingerprint
 
 
+def identity_of(storage: Storage, run: RunTree) -> str:
+    """What no other run has, whoever works on this one: the UUID that it was claimed with."""
+    return _owner_after(storage, run, 0).uuid
+
+
 def current_owner(storage: Storage, run: RunTree) -> Owner:
     """The process that claimed the run, or the last one that took it over."""
     return _owner_after(storage, run, _takeovers(storage, run))
@@ -103,6 +108,21 @@ def claim_run(
     while not _create(storage, tree.run(number), owner, fingerprint):
         number += 1
     return Claim(tree.run(number), owner, is_resumed=False)
+
+
+def foreseen_run(
+    storage: Storage, tree: ExperimentTree, fingerprint: Mapping[str, str] | None, *, new: bool, run_num: int | None
+) -> tuple[RunTree, bool]:
+    """The run that `claim_run` would give now, and whether it would be resumed; nothing is claimed.
+
+    Without a fingerprint, because its snapshot is still to be made, no run can be resumed.
+    """
+    numbers = run_numbers(storage, tree)
+    for number in [] if new or fingerprint is None else reversed(numbers) if run_num is None else [run_num]:
+        run = tree.run(number)
+        if _is_resumable(storage, run, fingerprint or {}) and _is_released(storage, run):
+            return run, True
+    return tree.run(run_num or (numbers[-1] + 1 if numbers else 1)), False
 
 
 def own_run(storage: Storage, run: RunTree) -> Claim:
@@ -157,12 +177,18 @@ def _take_over(storage: Storage, run: RunTree, owner: Owner) -> bool:
     owner gone, one creates that file, and the others cannot follow an owner whom they have not seen.
     """
     count = _takeovers(storage, run)
-    present = _owner_after(storage, run, count)
-    if present.is_alive():
-        state = read_document(storage, run.state)
-        if state.get("owner") != present.uuid or state.get("status") in ("running", None):
-            return False
+    if not _is_released(storage, run, count):
+        return False
     return storage.create(run.takeover(count + 1), to_bytes({"owner": asdict(owner)}))
+
+
+def _is_released(storage: Storage, run: RunTree, takeovers: int | None = None) -> bool:
+    """Whether the owner after so many takeovers (by default all) is gone, or has said that it has ended."""
+    present = _owner_after(storage, run, _takeovers(storage, run) if takeovers is None else takeovers)
+    if not present.is_alive():
+        return True
+    state = read_document(storage, run.state)
+    return state.get("owner") == present.uuid and state.get("status") not in ("running", None)
 
 
 def _seconds_after_boot(process: psutil.Process) -> float:

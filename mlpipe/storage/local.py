@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import uuid
@@ -63,6 +64,17 @@ class LocalStorage:
                 return False
             flush_to_disk(path.parent)
             return True
+
+    def replace(self, key: str, data: bytes, expected: bytes | None) -> bool:
+        """Compare and write while the file's folder is locked."""
+        path = self._path(key)
+        with _reported("write", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(path.parent):
+                present = path.read_bytes() if path.is_file() else None
+                if present == expected:
+                    self.write(key, data)
+                return present == expected
 
     def files(self, key: str) -> dict[str, int]:
         """Every file below a folder with its size; links to folders are not followed."""
@@ -159,6 +171,17 @@ def _renamed(old: Path, new: Path) -> bool:
             return False
         raise
     return True
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Within it, no other caller is within it; the system takes the lock back from a process that dies."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -64,11 +64,17 @@ class S3Storage:
     def create(self, key: str, data: bytes) -> bool:
         """Put one object unless its key is taken; a store that would overwrite it is refused before the first."""
         full = self._key(key)
-        with self._lock:
-            if not self._is_probed:
-                self._probe()
-                self._is_probed = True
+        self._require_conditional_writes()
         return self._bucket.create(full, data)
+
+    def replace(self, key: str, data: bytes, expected: bytes | None) -> bool:
+        """Put one object unless it has changed since it was read."""
+        if expected is None:
+            return self.create(key, data)
+        full = self._key(key)
+        self._require_conditional_writes()
+        found = self._bucket.find(full)
+        return found is not None and found[0] == expected and self._bucket.replace(full, data, found[1])
 
     def files(self, key: str) -> dict[str, int]:
         """Every object below a folder with its size."""
@@ -134,15 +140,24 @@ class S3Storage:
             parts_of(name, self.locate(key))
         return {name: listed for name, listed in found.items() if PurePosixPath(name).name != INTENT}
 
+    def _require_conditional_writes(self) -> None:
+        """Try them out, before the first one; and do away with what other processes have left behind."""
+        with self._lock:
+            if not self._is_probed:
+                self._probe()
+                self.abort_orphans()
+                self._is_probed = True
+
     def _probe(self) -> None:
-        """Raise StorageError where the store overwrites an object in spite of If-None-Match."""
+        """Raise StorageError where the store overwrites an object in spite of a condition."""
         key = f"{self._prefix}.probe-{uuid.uuid4().hex}"
         first, second = self._bucket.create(key, b"first"), self._bucket.create(key, b"second")
+        third = self._bucket.replace(key, b"third", '"0"')
         self._bucket.delete([key])
-        if not first or second:
+        if not first or second or third:
+            ignored = "If-None-Match" if second else "If-Match"
             raise StorageError(
-                f"cannot create claims in {self.uri}: the store overwrites an object in spite of If-None-Match, so "
+                f"cannot create claims in {self.uri}: the store overwrites an object in spite of {ignored}, so "
                 "that two processes could get the same run",
                 hint="choose another [EXPERIMENT] STORAGE: Amazon S3, or a store that has conditional writes",
             )
-        self.abort_orphans()

@@ -124,13 +124,14 @@ class Bucket:
         with self._reported("create", key):
             if self._put_if(key, data, IfNoneMatch="*"):
                 return True
-        found = self.find(key)
-        return found is not None and found[0] == data
+        return self._holds(key, data)
 
     def replace(self, key: str, data: bytes, etag: str) -> bool:
-        """Write an object that still has this tag; False where it has not."""
-        with self._reported("create", key):
-            return self._put_if(key, data, IfMatch=etag)
+        """Write an object that still has this tag; True where it then holds `data`, as in `create`."""
+        with self._reported("write", key):
+            if self._put_if(key, data, IfMatch=etag):
+                return True
+        return self._holds(key, data)
 
     def below(self, prefix: str) -> dict[str, Listed]:
         """Every object whose key begins with `prefix`, by its key without it; the markers of folders left out."""
@@ -220,13 +221,17 @@ class Bucket:
                     aborted.append(upload["Key"])
         return aborted
 
+    def _holds(self, key: str, data: bytes) -> bool:
+        found = self.find(key)
+        return found is not None and found[0] == data
+
     def _put_if(self, key: str, data: bytes, **condition: str) -> bool:
         """Write under a condition; False where it does not hold. A conflict says nothing yet: S3 wants it repeated."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._client.put_object(Bucket=self.name, Key=key, Body=data, **condition, **self._written)
             except ClientError as error:
-                if code_of(error) in PRECONDITION:
+                if code_of(error) in PRECONDITION or (code_of(error) in ABSENT and "IfMatch" in condition):
                     return False
                 if code_of(error) not in CONFLICT or attempt == ATTEMPTS:
                     raise

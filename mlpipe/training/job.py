@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlpipe.settings import Hyperparameters, Settings
-from mlpipe.specs import Encoding
+from mlpipe.specs import Encoding, Origin
 from mlpipe.user_functions import UserFunctions
 
 
@@ -17,7 +17,7 @@ class TrainingJob:
     `train` and `validation` are splits of a prepared snapshot, `encoding_folder` is its encoding/, `output` becomes
     models/<model_name>/. `checkpoints` outlives the process: a job that finds its own there goes on from the newest.
     `channels_sha256` is one number for what the inputs hold. `threads` is the number of CPU threads to compute with
-    in each process.
+    in each process. `origin` says what the job is part of, `tracker_files` takes the local files of a tracker.
     """
 
     model_name: str
@@ -31,6 +31,8 @@ class TrainingJob:
     settings: Settings
     functions: UserFunctions
     threads: int
+    origin: Origin
+    tracker_files: Path
 
     @property
     def hyperparameters(self) -> Hyperparameters:

@@ -28,6 +28,8 @@ from mlpipe.training.precision import check_precision
 from mlpipe.training.random_state import random_state, set_random_state
 from mlpipe.training.ranks import Ranks
 from mlpipe.training.stopping import StopRequest, stop_requests
+from mlpipe.training.trackers import Tracker, tracker_of
+from mlpipe.training.tracking import Reporter, reporting
 from mlpipe.training.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -52,10 +54,17 @@ def train_model(job: TrainingJob) -> None:
     Raises UserFunctionError for what the user's code does wrong, SettingsError for settings that do not fit the
     machine, ExportError where the trained model cannot be exported.
     """
-    accelerator = start_accelerator(job)
-    trained = fit(job, accelerator)
-    if trained is None:
-        return
+    tracker = tracker_of(job)
+    accelerator = start_accelerator(job, tracker)
+    with reporting(tracker, accelerator) as reporter:
+        trained = fit(job, accelerator, reporter)
+        if trained:
+            _save(job, accelerator, trained)
+        if trained and reporter:
+            reporter.add_results(trained.history, job.output / "plots")
+
+
+def _save(job: TrainingJob, accelerator: Accelerator, trained: TrainedModel) -> None:
     export_model(job, trained.classifier, trained.inputs, trained.validation)
     rows = {"train": trained.num_train_rows, "validation": len(trained.validation)}
     environment = {
@@ -69,7 +78,7 @@ def train_model(job: TrainingJob) -> None:
     trained.history.log_objective()
 
 
-def start_accelerator(job: TrainingJob) -> Accelerator:
+def start_accelerator(job: TrainingJob, tracker: Tracker | None = None) -> Accelerator:
     """Set the threads, seeds and precision of this process; SettingsError where the device lacks the precision."""
     precision = job.settings.training.mixed_precision
     check_precision(precision)
@@ -77,12 +86,18 @@ def start_accelerator(job: TrainingJob) -> Accelerator:
     # A model may have parameters that its logits do not depend on (a pooler); without a GPU, Accelerate has to be told.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     is_cpu = not torch.accelerator.is_available()
-    accelerator = Accelerator(mixed_precision=precision, cpu=is_cpu, kwargs_handlers=[unused])
+    accelerator = Accelerator(
+        mixed_precision=precision,
+        cpu=is_cpu,
+        kwargs_handlers=[unused],
+        log_with=tracker.log_with if tracker else None,
+        project_dir=job.tracker_files,
+    )
     set_seed(job.settings.experiment.seed)
     return accelerator
 
 
-def fit(job: TrainingJob, accelerator: Accelerator) -> TrainedModel | None:
+def fit(job: TrainingJob, accelerator: Accelerator, reporter: Reporter | None = None) -> TrainedModel | None:
     """Train for all epochs, or until early stopping, and keep the best one by the objective metric.
 
     Returns the model in the main process alone. Raises JobStopped, after a checkpoint, where SIGTERM arrives meanwhile.
@@ -97,7 +112,7 @@ def fit(job: TrainingJob, accelerator: Accelerator) -> TrainedModel | None:
         set_seed(job.settings.experiment.seed + ranks.index)  # the same weights, but another dropout
     validation = Validation.open(job, rows, inputs, ranks)
     history = History(job.settings.training.objective_metric_name, job.settings.maximizes_objective)
-    epochs = _Epochs(job, learner, validation, Checkpoints.of(job, ranks.count), history)
+    epochs = _Epochs(job, learner, validation, Checkpoints.of(job, ranks.count), history, reporter)
     epochs.resume()
     with stop_requests() as stop:
         epochs.run(stop)
@@ -132,6 +147,8 @@ class _Epochs:
     validation: Validation
     checkpoints: Checkpoints
     history: History
+    reporter: Reporter | None = None
+    """Who is told of every epoch; in the main process."""
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
     """The weights of the best epoch, on CPU; in the main process."""
     position: _Position = field(default_factory=_Position)
@@ -206,6 +223,8 @@ class _Epochs:
             )
             if self.history.best.epoch == epoch and self.ranks.is_main:
                 self.best_weights = self.learner.weights()
+        if self.reporter:
+            self.reporter.update(self.history)
         self.position = _Position(epoch + 1)
 
     def _at_boundary(self, stop: StopRequest, *, is_due: bool) -> None:

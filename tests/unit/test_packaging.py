@@ -80,7 +80,7 @@ def test_everything_that_is_installed_for_mlpipe_is_pinned():
 
 
 def test_the_extras_are_there():
-    assert set(EXTRAS) == {"s3", "sagemaker", "tune", "wandb", "lora", "dev"}
+    assert set(EXTRAS) == {"s3", "sagemaker", "tune", "wandb", "tensorboard", "mlflow", "lora", "dev"}
 
 
 def test_the_version_is_written_once():

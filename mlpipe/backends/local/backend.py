@@ -62,6 +62,7 @@ class LocalBackend:
             "environment": _variables(spec),
             "channels": {channel.name: self._storage.locate(channel.key) for channel in spec.channels},
             "checkpoints": self._storage.locate(spec.checkpoints) if spec.checkpoints else None,
+            "output_data": self._storage.locate(spec.output_data) if spec.output_data else None,
             "files": configuration_files(spec),
             "max_runtime_s": spec.max_runtime_s,
         }
@@ -75,9 +76,11 @@ class LocalBackend:
         for channel in spec.channels:
             self._storage.fetch(channel.key, folders.inputs / channel.name)
         folders.output.mkdir(parents=True)
+        for folder, key in ((folders.checkpoints, spec.checkpoints), (folders.output_data, spec.output_data)):
+            if key:
+                self._storage.workspace(key)  # where the storage is a folder, the job works in it
+                self._storage.fetch(key, folder)
         if spec.checkpoints:
-            self._storage.workspace(spec.checkpoints)  # where the storage is a folder, the job works in it
-            self._storage.fetch(spec.checkpoints, folders.checkpoints)
             checkpoints = CheckpointMirror(self._storage, folders.checkpoints, spec.checkpoints)
         log_folder, _, log_name = spec.log.rpartition("/")
         log = self._storage.workspace(log_folder) / log_name
@@ -144,8 +147,10 @@ class LocalBackend:
             process.kill()
 
     def _keep(self, job: _Job) -> None:
-        """Put the log in its place, and what the next attempt goes on from."""
+        """Put the log and what is beside it in their place, and what the next attempt goes on from."""
         self._storage.store(job.log, job.spec.log)
+        if job.spec.output_data:
+            self._storage.store(job.folders.output_data, job.spec.output_data)
         if job.checkpoints:
             job.checkpoints.update()
 

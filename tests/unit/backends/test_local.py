@@ -66,6 +66,7 @@ def spec(kind: JobKind = JobKind.TRAINING, max_runtime_s: int = 60) -> JobSpec:
         step="train" if kind is JobKind.TRAINING else "infer",
         attempt="runs/1/attempts/a",
         channels=(Channel("train", "data/train"),),
+        arguments={},
         hyperparameters={"LEARNING_RATE": 1e-5, "EPOCHS": 3, "NOTE": "it's $(id)"},
         threads=2,
         max_runtime_s=max_runtime_s,
@@ -178,6 +179,16 @@ print("found", sorted(path.name for path in folder.iterdir()))
         assert run(storage, script, job)[1].lines == [found]
         storage.delete(job.attempt)
     assert storage.folders("runs/1/checkpoints/m") == ["step-1"]
+
+
+def test_what_a_training_job_leaves_beside_its_model_is_kept_where_the_job_was_told(storage: LocalStorage):
+    script = """
+import os, pathlib
+(pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"]) / "output" / "data" / "events").write_text("of this attempt")
+"""
+    output, _ = run(storage, script, replace(spec(), output_data="runs/1/logs/output_data/m"))
+    assert storage.read("runs/1/logs/output_data/m/events") == b"of this attempt"
+    assert list(storage.files(output)) == []
 
 
 def test_every_line_reaches_the_listener_and_the_log(storage: LocalStorage):

@@ -48,6 +48,7 @@ def infer_job(tmp_path, snapshot, token_rows):
                 channels_sha256="",
                 output=output,
                 checkpoints=tmp_path / "checkpoints",
+                output_data=tmp_path / "output_data",
                 model_name=None,
                 arguments={"model_names": list(model_names)},
                 threads=1,

@@ -58,6 +58,7 @@ def data_job(tmp_path) -> Callable[..., JobContext]:
             channels_sha256="",
             output=folder / "output",
             checkpoints=folder / "checkpoints",
+            output_data=folder / "output_data",
             model_name=None,
             arguments={},
             threads=1,

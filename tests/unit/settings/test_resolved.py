@@ -118,6 +118,7 @@ def change(document: dict[str, Any], path: tuple[str, ...], value: object) -> Se
         (("experiment", "run_num"), 4),
         (("training", "checkpoint_minutes"), 0.5),
         (("local", "max_runtime"), 61),
+        (("tracking", "tracker"), "wandb"),
         (("s3", "region"), "eu-central-1"),
         (("s3", "kms_key_id"), "alias/other"),
     ],

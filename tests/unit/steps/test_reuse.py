@@ -9,32 +9,11 @@ from mlpipe.manifest import digest
 from mlpipe.settings import Settings, load_settings
 from mlpipe.steps.outcomes import Snapshot
 from mlpipe.steps.reuse import data_inputs, find, remember, source_inputs
-from mlpipe.steps.workplace import Workplace
+from mlpipe.steps.workplace import QuietListener, Workplace
 from mlpipe.storage import LocalStorage
-from mlpipe.user_functions import FUNCTIONS, read_user_source
+from mlpipe.user_functions import read_user_source
 
 KEY = "e/data/prepared/{}"
-
-
-class Silent:
-    """A listener that nobody reads."""
-
-    def note(self, text: str) -> None: ...
-    def started(self, spec: object, log: str) -> None: ...
-    def line(self, spec: object, text: str) -> None: ...
-    def ended(self, spec: object, status: object, seconds: float) -> None: ...
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    text = (
-        "[EXPERIMENT]\nEXPERIMENT_NAME = e\nMODEL_NAMES = m\nUSER_FUNCTIONS = functions\n[DATA]\nSOURCES = rows.csv\n"
-    )
-    (tmp_path / "settings.ini").write_text(text)
-    bodies = [f"def {name}({', '.join(arguments)}): return None" for name, arguments in FUNCTIONS.items()]
-    (tmp_path / "functions.py").write_text("\n".join(bodies))
-    (tmp_path / "rows.csv").write_text("a")
-    return tmp_path
 
 
 def settings(folder: Path, *overrides: str) -> Settings:
@@ -46,7 +25,7 @@ def lookup(folder: Path, *overrides: str, made: str = "") -> object:
     resolved = settings(folder, *overrides)
     source = read_user_source(folder / "functions")
     storage = LocalStorage(folder / "storage")
-    place = Workplace(resolved, source, storage, None, Silent())  # no backend: no job is started here
+    place = Workplace(resolved, source, storage, None, QuietListener())  # no backend: no job is started here
     inputs = data_inputs(resolved, source, ("encode",)) | source_inputs(resolved)
     if made:
         storage.write(f"{KEY.format(made)}/manifest.json", b'{"files": {}}')

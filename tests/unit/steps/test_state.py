@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -9,6 +9,7 @@ from mlpipe.errors import StorageError
 from mlpipe.runs import ExperimentTree
 from mlpipe.steps.ownership import require_owner
 from mlpipe.steps.state import record_job, write_state
+from mlpipe.steps.workplace import Workplace
 from mlpipe.storage import LocalStorage
 from mlpipe.storage.claims import Claim, claim_run
 from mlpipe.storage.documents import read_document
@@ -20,26 +21,35 @@ def claim(storage: LocalStorage) -> Claim:
     return claim_run(storage, TREE, {"snapshot": "p"}, new=False, run_num=None)
 
 
-def test_a_job_is_recorded_with_what_it_ran_with_and_its_working_space_is_cleared(tmp_path: Path):
-    storage = LocalStorage(tmp_path)
+def test_a_job_is_recorded_with_what_it_ran_with_and_its_working_space_is_cleared(place: Workplace):
+    storage = place.storage
     one = claim(storage)
     storage.write("e/runs/1/attempts/a/model/x", b"")
-    record_job(storage, one, JobResult("train-m", "e/runs/1/attempts/a", "e/runs/1/attempts/a/model", 2, 1.234))
+    record_job(place, one, JobResult("train-m", "e/runs/1/attempts/a", "e/runs/1/attempts/a/model", 2, 1.234))
     (job,) = read_document(storage, one.run.state)["jobs"]
     assert (job["name"], job["seconds"], job["threads"]) == ("train-m", 1.23, 2)
     assert {"mlpipe", "python", "torch"} <= job["versions"].keys()
     assert storage.files("e/runs/1/attempts") == {}
 
 
-def test_a_process_that_lost_its_run_neither_publishes_nor_writes_over_the_new_owners_state(tmp_path: Path):
-    storage = LocalStorage(tmp_path)
+def test_a_process_that_lost_its_run_neither_publishes_nor_writes_over_the_new_owners_state(place: Workplace):
+    storage = place.storage
     first = claim(storage)
-    write_state(storage, first, "failed")
+    write_state(place, first, "failed")
     second = claim(storage)
     assert second.run.run_num == 1
-    write_state(storage, second, "running")
-    write_state(storage, first, "failed", "late")
+    write_state(place, second, "running")
+    write_state(place, first, "failed", "late")
     assert read_document(storage, second.run.state)["status"] == "running"
     with pytest.raises(StorageError, match="run 1 was taken over by another process"):
         require_owner(storage, first)
     require_owner(storage, second)
+
+
+def test_jobs_that_end_at_the_same_time_are_all_recorded(place: Workplace):
+    one = claim(place.storage)
+    results = [JobResult(f"train-{number}", f"e/runs/1/attempts/{number}", "", 1, 1.0) for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda result: record_job(place, one, result), results))
+    jobs = read_document(place.storage, one.run.state)["jobs"]
+    assert sorted(job["name"] for job in jobs) == sorted(result.name for result in results)

@@ -123,6 +123,27 @@ def test_a_claim_that_another_process_made_meanwhile_is_not_the_own(uri: str, pr
     assert claim_run(storage, TREE, PRINT, new=True, run_num=None).run.run_num == 2
 
 
+def test_a_replacement_whose_reply_is_lost_was_made(uri: str, proxy: Proxy, waits: Waits):
+    storage = S3Storage(uri)
+    assert storage.replace("production.json", b"one", None)
+    proxy.fault = once(drop_reply, "PUT production.json")
+    assert storage.replace("production.json", b"two", b"one")
+    assert storage.read("production.json") == b"two"
+
+
+def test_what_was_removed_meanwhile_is_not_replaced(uri: str, proxy: Proxy, s3_endpoint: str, bucket: str):
+    storage = S3Storage(uri)
+    storage.write("production.json", b"one")
+
+    def removed(request: Request, forward: Forward) -> Answer:
+        s3_server.client(s3_endpoint).delete_object(Bucket=bucket, Key="some/prefix/production.json")
+        return forward(request)
+
+    proxy.fault = once(removed, "PUT production.json")
+    assert not storage.replace("production.json", b"two", b"one")
+    assert not storage.exists("production.json")
+
+
 def test_a_conflict_on_the_claim_is_repeated(uri: str):
     storage = S3Storage(uri)
     conflicts: list[object] = [1, 2, 3]
@@ -160,15 +181,16 @@ def test_a_conflict_that_never_ends_is_an_error(uri: str, proxy: Proxy, monkeypa
     assert len(proxy.requests) - 1 >= 8
 
 
-def test_a_store_that_ignores_the_condition_is_refused_before_the_first_claim(uri: str, proxy: Proxy):
+@pytest.mark.parametrize("condition", ["If-None-Match", "If-Match"])
+def test_a_store_that_ignores_a_condition_is_refused_before_the_first_claim(uri: str, proxy: Proxy, condition: str):
     def ignorant(request: Request, forward: Forward) -> Answer:
-        request.headers = {name: value for name, value in request.headers.items() if name != "If-None-Match"}
+        request.headers = {name: value for name, value in request.headers.items() if name != condition}
         return forward(request)
 
     proxy.fault = ignorant
     storage = S3Storage(uri)
     for _ in range(2):
-        with pytest.raises(StorageError, match=r"overwrites an object in spite of If-None-Match") as caught:
+        with pytest.raises(StorageError, match=rf"overwrites an object in spite of {condition},") as caught:
             claim_run(storage, TREE, PRINT, new=False, run_num=None)
     assert "choose another [EXPERIMENT] STORAGE" in caught.value.hint
     assert storage.folders("experiment") == []

@@ -34,6 +34,22 @@ def test_of_many_racers_exactly_one_creates_a_file(storage: Storage):
     assert storage.read("claim.json") == str(won.index(True)).encode()
 
 
+def test_a_file_is_replaced_only_if_it_holds_what_was_expected(storage: Storage):
+    assert storage.replace("p.json", b"one", None)
+    assert not storage.replace("p.json", b"two", None)
+    assert not storage.replace("p.json", b"two", b"none")
+    assert storage.replace("p.json", b"two", b"one")
+    assert storage.read("p.json") == b"two"
+
+
+def test_of_many_racers_exactly_one_replaces_what_all_have_read(storage: Storage):
+    storage.write("p.json", b"old")
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(lambda number: storage.replace("p.json", str(number).encode(), b"old"), range(50)))
+    assert won.count(True) == 1
+    assert storage.read("p.json") == str(won.index(True)).encode()
+
+
 def test_listing_is_exact_where_one_name_begins_like_another(storage: Storage):
     storage.write("runs/1/a", b"")
     storage.write("runs/10/b", b"")

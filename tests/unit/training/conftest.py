@@ -6,6 +6,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from accelerate.state import AcceleratorState
 from datasets import Dataset, disable_progress_bars
 
 from mlpipe.settings import load_settings
-from mlpipe.specs import EncodedInput, Encoding, TaskType
+from mlpipe.specs import EncodedInput, Encoding, Origin, TaskType
 from mlpipe.training.job import TrainingJob
 from mlpipe.user_functions import UserFunctions
 
 VOCABULARY = 20
 LABELS = ("animal", "mineral", "plant")
+ORIGIN = Origin(run_num=7, run_id="0123", job_type="train", snapshot="abc")
+ARGUMENTS = {"model_name": "model", "origin": asdict(ORIGIN)}
 
 Rows = Sequence[Mapping[str, Any]]
 MakeJob = Callable[..., TrainingJob]
@@ -98,7 +101,7 @@ def _base_folder(job: TrainingJob, folder: Path) -> Path:
     (channel / "user_functions").mkdir(parents=True)
     (channel / "user_functions" / "user_functions.py").symlink_to(job.functions.code / "user_functions.py")
     (channel / "settings.resolved.json").write_text(json.dumps(job.settings.to_json()))
-    document = {"step": "train", "package": "user_functions", "arguments": {"model_name": "model"}, "threads": 1}
+    document = {"step": "train", "package": "user_functions", "arguments": ARGUMENTS, "threads": 1}
     (channel / "job.json").write_text(
         json.dumps({**document, "channels": {"train": {}, "validation": {}, "encoding": {}}})
     )
@@ -160,6 +163,8 @@ def make_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeJob:
             settings=load_settings(folder / "settings.ini"),
             functions=UserFunctions.load(folder, "user_functions"),
             threads=1,
+            origin=ORIGIN,
+            tracker_files=folder / "tracker_files",
         )
 
     return make

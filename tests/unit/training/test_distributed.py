@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -158,3 +159,28 @@ def test_no_process_outlives_the_job(make_job, base_folder, tmp_path) -> None:
     while any(psutil.pid_exists(int(pid)) for pid in pids):
         assert time.monotonic() < deadline, "a process outlived the job by half a minute"
         time.sleep(0.05)
+
+
+def test_two_machines_learn_what_one_learns(train, make_job, base_folder, token_rows, tmp_path) -> None:
+    rows = {"train": token_rows(23, 1), "validation": token_rows(31, 2)}
+    code, log, alone = train("one", "pass", SETTINGS, **rows)
+    assert code == 0, log
+    settings = SETTINGS + "USE_DISTRIBUTED = yes\n"
+    job = make_job(MODEL.replace("{hook}", "pass"), settings=settings, name="two", **rows)
+    base = base_folder(job, tmp_path / "base")
+    names = ["127.0.0.1", "127.0.0.2"]
+    processes = []
+    for name in names:
+        own = tmp_path / f"base-{name}"
+        shutil.copytree(base, own, symlinks=True)
+        hosts = {"current_host": name, "hosts": names, "network_interface_name": "lo"}
+        (own / "input" / "config" / "resourceconfig.json").write_text(json.dumps(hosts))
+        processes.append(start(own, tmp_path / name))
+    logs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], logs
+    found = load_file(tmp_path / names[0] / "model" / "state_dict.safetensors")
+    expected = load_file(alone / "model" / "state_dict.safetensors")
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], atol=1e-5, rtol=0)
+    assert (tmp_path / names[0] / "model" / "manifest.json").exists()
+    assert list((tmp_path / names[1] / "model").iterdir()) == []

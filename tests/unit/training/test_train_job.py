@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,8 @@ def context_of(job) -> JobContext:
         output=job.output,
         checkpoints=job.checkpoints,
         model_name="model",
-        arguments={"model_name": "model"},
+        output_data=job.tracker_files,
+        arguments={"model_name": "model", "origin": asdict(job.origin)},
         threads=1,
     )
 
