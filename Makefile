@@ -9,11 +9,12 @@ PIP_LOG := $(VENV)/pip.log
 PIP_INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check
 OR_EXPLAIN = > $(PIP_LOG) 2>&1 || { tail -n 20 $(PIP_LOG); echo "error: pip failed, see $(PIP_LOG)"; exit 1; }
 
-.PHONY: help demo dev test lint bench docs clean
+.PHONY: help demo dev test slow lint bench docs clean
 
 help:
 	@echo "make demo    train and compare two models on real text"
 	@echo "make test    the test suite"
+	@echo "make slow    the tests that take minutes"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   the benchmarks"
 	@echo "make docs    write docs/commands.md from the commands"
@@ -30,6 +31,9 @@ dev: $(VENV)/dev
 
 test: $(VENV)/dev
 	$(BIN)/pytest -n $(WORKERS)
+
+slow: $(VENV)/dev $(VENV)/encoder
+	$(BIN)/pytest -m slow -rs
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .

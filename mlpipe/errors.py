@@ -10,6 +10,8 @@
     ├── JobError                1   a job ended without doing its work
     ├── ExportError             1   no TorchScript export of a model equals the model
     ├── PlanError               1   Tasks that do not fit together
+    ├── TaskError               1   a Task did not come to its end
+    │   └── TaskTimeout         1   it took longer than its time limit
     ├── PartialFailure          5   some models are done, some are not
     └── Interrupted           130   stopped by the user
 
@@ -76,6 +78,14 @@ class ExportError(MlpipeError):
 
 class PlanError(MlpipeError):
     """Tasks whose declared keys do not fit together, or a Task that broke its own declaration."""
+
+
+class TaskError(MlpipeError):
+    """A Task did not come to its end: its process died, or nobody waited for it any more."""
+
+
+class TaskTimeout(TaskError):
+    """A Task took longer than its `timeout_s`."""
 
 
 class PartialFailure(MlpipeError):

@@ -208,6 +208,7 @@ def _execute(place: Workplace, tasks: Sequence[Task], pipeline: Pipeline | None 
         try:
             return execute_task_plan(get_task_plan(tasks), pipeline)
         except BaseException as error:
+            place.backend.stop_all()  # those of other models, in threads that nobody waits for
             if RUN in pipeline:
                 status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
                 write_state(place, pipeline[RUN], status, str(error))

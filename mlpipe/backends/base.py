@@ -81,6 +81,10 @@ class Backend(Protocol):
         """End the job and everything it started; returns when it has ended."""
         ...
 
+    def stop_all(self) -> None:
+        """End every job that was submitted and has not ended, and take no more; returns when they have ended."""
+        ...
+
 
 def run_job(backend: Backend, spec: JobSpec, log: str, listener: JobListener) -> JobResult:
     """Submit a job, pass on its log line by line, and wait for its end.

@@ -144,6 +144,11 @@ class Training(Section):
         default="no",
         description="Number format of the forward pass in training; bf16 and fp16 need a device that computes in it.",
     )
+    compile: Flag = Field(
+        default=False,
+        description="Whether training steps are compiled by torch.compile, which needs a C++ compiler and takes a "
+        "minute at first. Measure it before you rely on it: on two CPU cores small encoders gained nothing.",
+    )
     threads: AutoOrWholeNumber = Field(
         default=None,
         ge=1,

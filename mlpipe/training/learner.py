@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from mlpipe.errors import UserFunctionError
 from mlpipe.specs import InputSpec
 from mlpipe.training.averaging import WeightAverage
 from mlpipe.training.classifier import Classifier, compute_logits, enough_memory, padding_values
+from mlpipe.training.feeding import Feed
 from mlpipe.training.job import TrainingJob
 from mlpipe.training.lora import LowRankAdaptation
 from mlpipe.training.losses import Loss
@@ -39,7 +40,7 @@ class Learner:
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
     rows: EncodedRows
-    padding: Mapping[str, int | float]
+    feed: Feed
     loss: Loss
     steps_per_epoch: int
     average: WeightAverage | None
@@ -80,7 +81,7 @@ class Learner:
             optimizer=prepared,
             schedule=schedule,
             rows=rows,
-            padding=padding_values(inputs),
+            feed=Feed.of(rows, padding_values(inputs), accelerator.device),
             loss=Loss.of(hyperparameters, _class_weights(job, rows)),
             steps_per_epoch=steps_per_epoch,
             # On the device by now, where its copies belong too.
@@ -92,6 +93,10 @@ class Learner:
         """The rows of every optimiser step of an epoch; a function of the seed and the epoch alone."""
         seed = self.job.settings.experiment.seed
         return epoch_batches(self.rows.lengths, self.job.hyperparameters.batch_size, seed, epoch)
+
+    def feeding(self, batches: Sequence[NDArray[np.int64]]) -> AbstractContextManager[None]:
+        """Within it, `step` has to be given these batches, one after the other; a GPU has their inputs in time."""
+        return self.feed.ahead(rows for batch in batches for rows in self._micro_batches(batch))
 
     def step(self, batch: NDArray[np.int64]) -> tuple[float, float]:
         """One optimiser step on the effective batch; returns its mean loss and the sum of its class weights.
@@ -133,10 +138,8 @@ class Learner:
 
     def _micro_step(self, rows: NDArray[np.int64], total_weight: float) -> torch.Tensor:
         # Without a row of its own, a process takes part in the exchange of gradients all the same: with nothing to add.
-        share, rows = (1.0, rows) if len(rows) else (0.0, np.zeros(1, np.int64))
-        device = self.accelerator.device
-        batch = {key: value.to(device) for key, value in self.rows.collate(rows, self.padding).items()}
-        labels = torch.from_numpy(self.rows.labels[rows]).to(device)
+        share = 1.0 if len(rows) else 0.0
+        batch, labels = self.feed.take(rows)
         logits = compute_logits(self.model, batch, len(self.job.encoding.labels), self.job.functions.code)
         if not logits.requires_grad:
             raise UserFunctionError(

@@ -20,6 +20,7 @@ from mlpipe.errors import JobStopped
 from mlpipe.specs import InputSpec
 from mlpipe.training.checkpoint import Checkpoints
 from mlpipe.training.classifier import Classifier, load_classifier, read_inputs
+from mlpipe.training.compiling import step_compiler
 from mlpipe.training.export import export_model
 from mlpipe.training.history import EpochRecord, EpochTiming, History
 from mlpipe.training.job import TrainingJob
@@ -73,13 +74,14 @@ def _save(job: TrainingJob, accelerator: Accelerator, trained: TrainedModel) -> 
         "device": _device_name(accelerator.device),
         "torch": torch.__version__,
         "mixed_precision": job.settings.training.mixed_precision,
+        "compile": job.settings.training.compile,
     }
     trained.history.save(job.output, rows=rows, environment=environment)
     trained.history.log_objective()
 
 
 def start_accelerator(job: TrainingJob, tracker: Tracker | None = None) -> Accelerator:
-    """Set the threads, seeds and precision of this process; SettingsError where the device lacks the precision."""
+    """Set the threads, seeds and precision of this process; SettingsError where the machine lacks what they need."""
     precision = job.settings.training.mixed_precision
     check_precision(precision)
     torch.set_num_threads(job.threads)
@@ -89,6 +91,7 @@ def start_accelerator(job: TrainingJob, tracker: Tracker | None = None) -> Accel
     accelerator = Accelerator(
         mixed_precision=precision,
         cpu=is_cpu,
+        dynamo_plugin=step_compiler(is_wanted=job.settings.training.compile),
         kwargs_handlers=[unused],
         log_with=tracker.log_with if tracker else None,
         project_dir=job.tracker_files,
@@ -198,16 +201,18 @@ class _Epochs:
         progress = _Progress(f"epoch {position.epoch}/{self.job.hyperparameters.epochs}", position.steps, len(batches))
         self.learner.model.train()
         started = time.monotonic() - position.seconds
-        for batch in batches[position.steps :]:
-            loss, weight = self.learner.step(batch)
-            position.loss_sum += loss * weight
-            position.weight_sum += weight
-            position.steps += 1
-            position.seconds = time.monotonic() - started
-            progress.step(len(batch), loss)
-            # The end of the epoch has a checkpoint of its own, behind the validation.
-            if position.steps < len(batches):
-                self._at_boundary(stop, is_due=self.checkpoints.are_due)
+        rest = batches[position.steps :]
+        with self.learner.feeding(rest):
+            for batch in rest:
+                loss, weight = self.learner.step(batch)
+                position.loss_sum += loss * weight
+                position.weight_sum += weight
+                position.steps += 1
+                position.seconds = time.monotonic() - started
+                progress.step(len(batch), loss)
+                # The end of the epoch has a checkpoint of its own, behind the validation.
+                if position.steps < len(batches):
+                    self._at_boundary(stop, is_due=self.checkpoints.are_due)
 
     def _validate(self) -> None:
         """Judge the epoch, keep its weights if it is the best one, and turn to the next."""

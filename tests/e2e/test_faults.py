@@ -117,7 +117,10 @@ def test_an_altered_file_is_named_and_nothing_else_is_touched(
 def test_ctrl_c_ends_the_jobs_and_the_same_command_continues(project: Project):
     (project.folder / "wait-large").touch()
     process = project.start("train")
-    project.interrupt_when(process, lambda: bool(list(project.run.glob("logs/train-large-*.log"))))
+    published = project.run / "models" / "small" / "_SUCCESS"
+    project.interrupt_when(
+        process, lambda: published.exists() and bool(list(project.run.glob("logs/train-large-*.log")))
+    )
     _, stderr = process.communicate()
     assert process.returncode == 130
     assert "the same command, without --new, continues where it was stopped" in stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,18 @@ def test_rows_are_found_across_files_and_after_a_selection(tmp_path: Path) -> No
         assert rows.ids[position] == f"row-{number}"
         assert rows.labels[position] == number % 3
         assert rows.collate([position], {"tokens": 0})["tokens"].tolist() == [row(number, 1 + number % 7)["tokens"]]
+
+
+def test_a_split_is_not_read_into_memory(tmp_path: Path) -> None:
+    Dataset.from_list([row(n, 50_000) for n in range(40)]).save_to_disk(tmp_path)
+    in_arrow = pa.total_allocated_bytes()
+    tracemalloc.start()
+    rows = EncodedRows.open(tmp_path, encoding(tokens=TOKENS), "model")
+    assert rows.collate([39], {"tokens": 0})["tokens"][0, -1] == 3900 + 49_999
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    size = 8 * int(rows.lengths.sum())
+    assert peak + pa.total_allocated_bytes() - in_arrow < size / 8
 
 
 def test_the_length_of_a_row_is_that_of_its_longest_ragged_input(tmp_path: Path) -> None:

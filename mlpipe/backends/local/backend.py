@@ -54,6 +54,7 @@ class LocalBackend:
         self._slots = Slots(parallel_jobs, machine_gpus(os.environ))
         self._launcher = launcher or SubprocessLauncher()
         self._jobs: dict[str, _Job] = {}
+        self._is_closed = False
 
     def plan(self, spec: JobSpec) -> Mapping[str, Any]:
         """The command, the variables that it is given beside the user's environment, and the contract's files."""
@@ -84,7 +85,6 @@ class LocalBackend:
             checkpoints = CheckpointMirror(self._storage, folders.checkpoints, spec.checkpoints)
         log_folder, _, log_name = spec.log.rpartition("/")
         log = self._storage.workspace(log_folder) / log_name
-        log.touch()
         environment = _inherited(os.environ) | request["environment"] | _places(base)
         job = _Job(spec, request["command"], environment, folders, log, checkpoints)
         self._jobs[spec.attempt] = job
@@ -111,7 +111,10 @@ class LocalBackend:
 
     def logs(self, handle: str, position: int) -> tuple[list[str], int]:
         """The complete lines of the log file behind `position`, in bytes."""
-        with self._jobs[handle].log.open("rb") as file:
+        job = self._jobs[handle]
+        if job.process is None:
+            return [], position
+        with job.log.open("rb") as file:
             file.seek(position)
             content = file.read()
         complete = content.rfind(b"\n") + 1
@@ -125,12 +128,24 @@ class LocalBackend:
             self._free_slot(job)
             self._keep(job)
 
+    def stop_all(self) -> None:
+        """End the process groups of all jobs that still run."""
+        self._is_closed = True
+        running = [job.process for job in self._jobs.values() if job.process and job.status is None]
+        for process in running:
+            process.terminate()
+        for process in running:
+            end(process, GRACE_SECONDS)
+
     def _start(self, job: _Job) -> None:
         """Start a job if there is a slot for it."""
+        if self._is_closed:
+            return
         job.slot = self._slots.take()
         if job.slot is not None:
             environment = {**job.environment, **self._slots.variables(job.slot)}
             job.started = time.monotonic()
+            job.log.touch()
             job.process = self._launcher.launch(job.command, environment, self._folder, job.log)
 
     def _free_slot(self, job: _Job) -> None:

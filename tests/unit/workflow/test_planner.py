@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from mlpipe.errors import PlanError
-from mlpipe.workflow import Pipeline, Task, execute_task_plan, get_task_plan
+from mlpipe.workflow import Pipeline, PlanWarning, Task, execute_task_plan, get_task_plan
 
 
 class Step(Task):
@@ -94,3 +94,28 @@ def test_keys_that_are_no_list_of_strings_are_refused(keys: object):
 def test_a_string_in_place_of_a_list_of_keys_is_refused():
     with pytest.raises(PlanError, match="must declare output_keys as a list of keys; it has 'abc'"):
         get_task_plan([Step("x", [], "abc")])
+
+
+def test_an_output_that_nobody_reads_beside_one_that_is_read_is_warned_of():
+    with pytest.warns(PlanWarning, match="A writes 'spare', which nobody reads"):
+        get_task_plan([Step("A", [], ["used", "spare"]), Step("B", ["used"], ["end"])])
+
+
+def test_what_is_not_wanted_and_not_read_is_warned_of():
+    with pytest.warns(PlanWarning, match="B writes 'end', which nobody reads"):
+        get_task_plan([Step("A", [], ["a"]), Step("B", ["a"], ["end"])], wanted=["a"])
+    assert len(get_task_plan([Step("A", [], ["a"]), Step("B", ["a"], ["end"])], wanted=["end"]).tasks) == 2
+
+
+def test_one_task_that_stands_in_a_plan_twice_is_refused():
+    one = Step("A", [], ["a"])
+    with pytest.raises(PlanError, match="A stands in the plan twice"):
+        get_task_plan([one, one])
+
+
+@pytest.mark.parametrize(("name", "value"), [("isolate", "room"), ("timeout_s", 0), ("timeout_s", -1.0)])
+def test_limits_that_cannot_be_kept_are_refused(name: str, value: object):
+    one = Step("A", [], ["a"])
+    setattr(one, name, value)
+    with pytest.raises(PlanError, match=f"A has {name} = {value!r}; expected"):
+        get_task_plan([one])
