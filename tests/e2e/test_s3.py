@@ -86,6 +86,7 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint_in_the_bucket(
 ):
     (project.folder / "slow").touch()
     command = ("train", "--set", "experiment.model_names=large", "--set", "training.checkpoint_minutes=0.001")
+    command += ("--set", "tracking.tracker=tensorboard")
     process = project.start(*command)
     storage = S3Storage(uri)
     checkpoints = "tiny/runs/1/checkpoints/large"
@@ -100,6 +101,7 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint_in_the_bucket(
     assert re.search(r"^train-large: resumed from the checkpoint at step \d+: in epoch \d", done.stderr, re.MULTILINE)
     assert storage.files(checkpoints) == {}
     assert "model.pt" in storage.files("tiny/runs/1/models/large")
+    assert any("tfevents" in name for name in storage.files("tiny/runs/1/logs/output_data/large"))
 
 
 def test_a_failed_job_names_its_log_in_the_bucket(project: Project, uri: str):
