@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,8 +58,19 @@ class TrainedRun:
 
 
 def storage_of(settings: Settings) -> Storage:
-    """The storage that the settings name."""
-    return LocalStorage(settings.path(settings.experiment.storage))
+    """The storage that the settings name; MlpipeError where it takes a package that is not installed."""
+    place = settings.experiment.storage
+    if not place.startswith("s3://"):
+        return LocalStorage(settings.path(place))
+    try:
+        from mlpipe.storage.s3 import S3Storage  # boto3 is an extra, and half a second of start-up
+    except ModuleNotFoundError as error:
+        if error.name not in ("boto3", "botocore", "s3transfer"):
+            raise
+        raise MlpipeError(
+            f"[EXPERIMENT] STORAGE = {place} takes the package boto3", hint="pip install 'mlpipe[s3]'"
+        ) from error
+    return S3Storage(place, settings.s3)
 
 
 def tree_of(settings: Settings) -> ExperimentTree:
@@ -183,7 +195,9 @@ def _workplace_of_run(settings: Settings, listener: StepListener, storage: Stora
     if threads := recorded_threads(storage, run):
         own = replace(own, training=own.training.model_copy(update={"threads": threads}))
     package = Path(own.experiment.user_functions).name
-    source = read_user_source(storage.workspace(run.user_functions) / package)
+    with tempfile.TemporaryDirectory() as folder:
+        storage.fetch(run.user_functions, Path(folder) / "user_functions")
+        source = read_user_source(Path(folder) / "user_functions" / package)
     return Workplace(own, source, storage, _backend(settings, storage), listener)
 
 

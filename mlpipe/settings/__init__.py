@@ -2,9 +2,10 @@
 
 from mlpipe.settings.resolved import DataFunctionSettings, ModelFunctionSettings, Settings
 from mlpipe.settings.resolving import load_settings
-from mlpipe.settings.schema import Data, Experiment, Hyperparameters, Inference, Local, Tracking, Training, Tuning
+from mlpipe.settings.schema import S3, Data, Experiment, Hyperparameters, Inference, Local, Tracking, Training, Tuning
 
 __all__ = [
+    "S3",
     "Data",
     "DataFunctionSettings",
     "Experiment",

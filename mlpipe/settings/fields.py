@@ -26,6 +26,8 @@ _NAME_RULE = "letters, digits, '.', '_' and '-', first a letter or a digit, at m
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)\Z", re.IGNORECASE)
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_S3_URI = re.compile(rf"s3://(?!.*(\.\.|/\.(/|\Z))){_BUCKET}(/[\w!.*'()=-]+)*/?\Z", re.ASCII)
 _HUB_METRIC = re.compile(r"hub:[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?\Z", re.ASCII)
 _MAX_SCALAR = 256
 _MAX_MODELS = 100
@@ -98,10 +100,23 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _local_folder(text: str) -> str:
-    if "://" in text:
-        raise refused("expected a folder: this version stores in local folders only")
-    return text
+def _storage(text: str) -> str:
+    if "://" not in text:
+        return text
+    if not _S3_URI.match(text) or len(text) > _MAX_SCALAR:
+        raise refused("expected a folder or s3://bucket/prefix, of letters, digits and !_.*'()=-")
+    return text.rstrip("/")
+
+
+def _matches(pattern: str) -> AfterValidator:
+    """The check of an optional text against a pattern."""
+
+    def check(text: str | None) -> str | None:
+        if text is not None and not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError
+        return text
+
+    return AfterValidator(check)
 
 
 def _server_address(text: str) -> str:
@@ -191,8 +206,29 @@ PythonPath = Annotated[
     AfterValidator(_python_path),
     Expected("the path of a Python package (a folder) or module (.py)"),
 ]
-FolderPath = Annotated[
-    str, AfterValidator(_one_line), AfterValidator(_local_folder), Expected("the path of a local folder")
+StoragePlace = Annotated[
+    str,
+    AfterValidator(_one_line),
+    AfterValidator(_storage),
+    Expected("the path of a local folder, or s3://bucket/prefix"),
+]
+Region = Annotated[
+    str | None,
+    BeforeValidator(_from_optional),
+    _matches(r"[a-z]{2,3}(-[a-z]+)+-[0-9]{1,2}"),
+    Expected("the name of an AWS region, such as eu-central-1, or nothing"),
+]
+KmsKey = Annotated[
+    str | None,
+    BeforeValidator(_from_optional),
+    _matches(r"[\w:/-]{1,256}"),
+    Expected("the id, the alias (alias/...) or the ARN of a KMS key, or nothing"),
+]
+AccountId = Annotated[
+    str | None,
+    BeforeValidator(_from_optional),
+    _matches(r"[0-9]{12}"),
+    Expected("an account id of 12 digits, or nothing"),
 ]
 Paths = Annotated[tuple[str, ...], BeforeValidator(_from_list), Expected("paths separated by commas, or nothing")]
 Patterns = Annotated[

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mlpipe.errors import SettingsError
-from mlpipe.settings.schema import Data, Experiment, Hyperparameters, Inference, Local, Tracking, Training, Tuning
+from mlpipe.settings.schema import S3, Data, Experiment, Hyperparameters, Inference, Local, Tracking, Training, Tuning
 from mlpipe.specs import Scalar
 
 T = TypeVar("T")
@@ -91,6 +91,7 @@ class Settings:
     inference: Inference
     local: Local
     tracking: Tracking
+    s3: S3
     hyperparameters: Mapping[str, Hyperparameters]
     """By model name."""
     user_hyperparameters: Mapping[str, Mapping[str, Scalar]]
@@ -165,6 +166,7 @@ class Settings:
             "inference": self.inference.model_dump(mode="json"),
             "local": self.local.model_dump(mode="json"),
             "tracking": self.tracking.model_dump(mode="json"),
+            "s3": self.s3.model_dump(mode="json"),
             "hyperparameters": {name: model.model_dump(mode="json") for name, model in self.hyperparameters.items()},
             "user_hyperparameters": {name: dict(values) for name, values in self.user_hyperparameters.items()},
             "user": dict(self.user),
@@ -184,6 +186,7 @@ class Settings:
                 inference=Inference.model_validate(document["inference"]),
                 local=Local.model_validate(document["local"]),
                 tracking=Tracking.model_validate(document.get("tracking", {})),
+                s3=S3.model_validate(document.get("s3", {})),
                 hyperparameters=hyperparameters_by_model(
                     {name: Hyperparameters.model_validate(each) for name, each in document["hyperparameters"].items()}
                 ),
@@ -196,11 +199,11 @@ class Settings:
     def fingerprint_document(self) -> dict[str, Any]:
         """What makes two experiments the same one, as a JSON document.
 
-        Everything but where files are (the settings file, STORAGE), which run it is (RUN_NUM), how often a training is
-        saved (CHECKPOINT_MINUTES), [LOCAL], which only limits jobs, and [TRACKING], which only shows them.
+        Everything but where files are (the settings file, STORAGE, [S3]), which run it is (RUN_NUM), how often a
+        training is saved (CHECKPOINT_MINUTES), [LOCAL], which only limits jobs, and [TRACKING], which only shows them.
         """
         document = self.to_json()
-        for key in ("root", "source", "local", "tracking"):
+        for key in ("root", "source", "local", "tracking", "s3"):
             del document[key]
         for key in ("storage", "run_num"):
             del document["experiment"][key]

@@ -12,9 +12,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlpipe.settings.fields import (
+    AccountId,
     AutoOrWholeNumber,
     Flag,
-    FolderPath,
+    KmsKey,
     Metric,
     Metrics,
     ModelNames,
@@ -25,7 +26,9 @@ from mlpipe.settings.fields import (
     Paths,
     Patterns,
     PythonPath,
+    Region,
     ServerAddress,
+    StoragePlace,
     WholeNumber,
     refused,
 )
@@ -53,9 +56,10 @@ class Experiment(Section):
         description="Where the five user functions are, relative to the folder of the settings file.",
     )
     backend: Literal["local"] = Field(default="local", description="Where jobs run: local is this machine.")
-    storage: FolderPath = Field(
+    storage: StoragePlace = Field(
         default="storage",
-        description="The folder that all experiments are stored in, relative to the folder of the settings file.",
+        description="Where all experiments are stored: a folder, relative to that of the settings file, or a place in "
+        "an S3 bucket (extra s3).",
     )
     run_num: AutoOrWholeNumber = Field(
         default=None,
@@ -312,6 +316,20 @@ class Tracking(Section):
     )
 
 
+class S3(Section):
+    """[S3]: how a STORAGE in a bucket is reached and encrypted; credentials and endpoint are those of the AWS tools."""
+
+    region: Region = Field(default=None, description="Region of the bucket; nothing takes the one of the AWS settings.")
+    kms_key_id: KmsKey = Field(
+        default=None,
+        description="Key that encrypts every object that is written; nothing leaves that to the bucket.",
+    )
+    expected_bucket_owner: AccountId = Field(
+        default=None,
+        description="Account that the bucket has to belong to: a bucket of anybody else is refused.",
+    )
+
+
 SECTION_MODELS: Mapping[str, type[Section]] = {
     "EXPERIMENT": Experiment,
     "DATA": Data,
@@ -321,6 +339,7 @@ SECTION_MODELS: Mapping[str, type[Section]] = {
     "INFERENCE": Inference,
     "LOCAL": Local,
     "TRACKING": Tracking,
+    "S3": S3,
 }
 """The sections with fixed keys."""
 
@@ -337,6 +356,7 @@ SECTION_NAMES = (
     "INFERENCE",
     "LOCAL",
     "TRACKING",
+    "S3",
     "USER",
 )
 """All sections; USER_HYPERPARAMETERS and USER take any key."""

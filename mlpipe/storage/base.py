@@ -34,13 +34,13 @@ class Storage(Protocol):
         ...
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write one file unless it exists: of any number of racers exactly one gets True."""
+        """Write one file unless it exists: of any number of racers with different contents exactly one gets True."""
         ...
 
     def replace(self, key: str, data: bytes, expected: bytes | None) -> bool:
         """Write one file if it still holds what `expected` says (None: there is no such file).
 
-        False, and nothing written, where somebody else was quicker.
+        False, and nothing written, where somebody else was quicker; racers bring different contents.
         """
         ...
 
@@ -53,11 +53,11 @@ class Storage(Protocol):
         ...
 
     def workspace(self, key: str) -> Path:
-        """A local folder to work in for what will be stored at `key`: made if absent."""
+        """A local folder to work in for what will be stored at `key`: made if absent. Use `fetch` to read."""
         ...
 
-    def store(self, folder: Path, key: str) -> None:
-        """Put what stands in a workspace in its place in the storage."""
+    def store(self, path: Path, key: str) -> None:
+        """Put a file or a folder, in a workspace or elsewhere, in its place in the storage."""
         ...
 
     def fetch(self, key: str, folder: Path) -> None:
@@ -65,7 +65,10 @@ class Storage(Protocol):
         ...
 
     def publish(self, source: str, destination: str) -> bool:
-        """Move a folder to where readers look for it; False, and nothing moved, where something stands there."""
+        """Move a folder to where readers look for it; False, and nothing moved, where a committed one stands there.
+
+        What a crash left there, without `_SUCCESS`, is replaced. Readers never see `_SUCCESS` before everything else.
+        """
         ...
 
     def delete(self, key: str) -> None:

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlpipe.errors import StorageError
-from mlpipe.manifest import flush_to_disk
+from mlpipe.manifest import SUCCESS, flush_to_disk
+from mlpipe.storage.keys import parts_of
 
 ASIDE = ".aside-"
 """How the names of files begin that are still being written; no listing shows them."""
@@ -102,13 +103,17 @@ class LocalStorage:
             path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def store(self, folder: Path, key: str) -> None:
-        """Copy a folder to its place, unless it is the workspace of `key` and stands there already."""
-        path = self._path(key)
-        if folder.absolute() == path:
-            return
-        with _reported("write", path):
-            shutil.copytree(folder, path, dirs_exist_ok=True)
+    def store(self, path: Path, key: str) -> None:
+        """Copy a file or a folder to its place, unless it stands there already, as what is in a workspace does."""
+        place = self._path(key)
+        with _reported("write", place):
+            if place.exists() and path.samefile(place):
+                return
+            if path.is_file():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, place)
+            else:
+                shutil.copytree(path, place, dirs_exist_ok=True)
 
     def fetch(self, key: str, folder: Path) -> None:
         """Link `folder` to the files: nothing is copied."""
@@ -123,12 +128,10 @@ class LocalStorage:
             for path in [*old.rglob("*"), old]:
                 flush_to_disk(path)
             new.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                old.rename(new)
-            except OSError as error:
-                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            while not _renamed(old, new):
+                if (new / SUCCESS).is_file():
                     return False
-                raise
+                self.delete(destination)  # no unit: those appear together with their _SUCCESS
             flush_to_disk(new.parent)
             return True
 
@@ -142,10 +145,7 @@ class LocalStorage:
                 path.unlink()
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if any(part in ("", ".", "..") for part in parts):
-            raise StorageError(f"{key!r} is not a path inside {self.root}")
-        return self.root.joinpath(*parts)
+        return self.root.joinpath(*parts_of(key, self.uri))
 
     @contextlib.contextmanager
     def _written_aside(self, path: Path, data: bytes) -> Iterator[Path]:
@@ -160,6 +160,17 @@ class LocalStorage:
             yield aside
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _renamed(old: Path, new: Path) -> bool:
+    """Rename a folder; False where a folder with something in it has that name."""
+    try:
+        old.rename(new)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
 
 
 @contextlib.contextmanager

@@ -76,9 +76,6 @@ def commit(storage: Storage, source: str, destination: str) -> Unit:
         wrong = sorted(set(expected.items()) ^ set(found.items()))[0][0]
         raise IntegrityError(f"{storage.locate(source)}/{wrong} is not what the job's manifest says")
     storage.write(f"{source}/{SUCCESS}", f"{digest(manifest)}\n".encode())
-    while not storage.publish(source, destination):
-        if is_committed(storage, destination):
-            storage.delete(source)
-            break
-        storage.delete(destination)  # no unit: those appear together with their _SUCCESS
+    if not storage.publish(source, destination):
+        storage.delete(source)
     return open_unit(storage, destination)

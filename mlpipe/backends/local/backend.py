@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlpipe.backends.base import JobState, JobStatus
+from mlpipe.backends.local.checkpoints import CheckpointMirror
 from mlpipe.backends.local.configuration import configuration_files, write_configuration
 from mlpipe.backends.local.launcher import Launcher, RunningJob, SubprocessLauncher, end
 from mlpipe.backends.local.slots import Slots, machine_gpus
@@ -30,6 +31,7 @@ class _Job:
     environment: Mapping[str, str]
     folders: ContractFolders
     log: Path
+    checkpoints: CheckpointMirror | None
     slot: int | None = None
     process: RunningJob | None = None
     """None while the job waits for a slot."""
@@ -68,7 +70,7 @@ class LocalBackend:
 
     def submit(self, spec: JobSpec) -> str:
         """Lay out the job's folder and start its process, or let it wait for a free slot."""
-        request = self.plan(spec)
+        request, checkpoints = self.plan(spec), None
         base = self._storage.workspace(spec.attempt)
         folders = ContractFolders.of(spec.kind, base)
         write_configuration(base, request["files"])
@@ -77,12 +79,14 @@ class LocalBackend:
         folders.output.mkdir(parents=True)
         for folder, key in ((folders.checkpoints, spec.checkpoints), (folders.output_data, spec.output_data)):
             if key:
-                folder.parent.mkdir(exist_ok=True)
-                folder.symlink_to(self._storage.workspace(key), target_is_directory=True)
+                self._storage.workspace(key)  # where the storage is a folder, the job works in it
+                self._storage.fetch(key, folder)
+        if spec.checkpoints:
+            checkpoints = CheckpointMirror(self._storage, folders.checkpoints, spec.checkpoints)
         log_folder, _, log_name = spec.log.rpartition("/")
         log = self._storage.workspace(log_folder) / log_name
         environment = _inherited(os.environ) | request["environment"] | _places(base)
-        job = _Job(spec, request["command"], environment, folders, log)
+        job = _Job(spec, request["command"], environment, folders, log, checkpoints)
         self._jobs[spec.attempt] = job
         self._start(job)
         return spec.attempt
@@ -98,6 +102,8 @@ class LocalBackend:
             code = job.process.poll()
             if code is None:
                 self._enforce_limit(job, job.process)
+                if job.checkpoints:
+                    job.checkpoints.update()
                 return JobStatus(JobState.IN_PROGRESS)
             self._free_slot(job)
             job.status = self._ended(job, code)
@@ -120,6 +126,7 @@ class LocalBackend:
         if job.process is not None:
             end(job.process, GRACE_SECONDS)
             self._free_slot(job)
+            self._keep(job)
 
     def stop_all(self) -> None:
         """End the process groups of all jobs that still run."""
@@ -154,10 +161,18 @@ class LocalBackend:
         elif overtime > GRACE_SECONDS:
             process.kill()
 
+    def _keep(self, job: _Job) -> None:
+        """Put the log and what is beside it in their place, and what the next attempt goes on from."""
+        self._storage.store(job.log, job.spec.log)
+        if job.spec.output_data:
+            self._storage.store(job.folders.output_data, job.spec.output_data)
+        if job.checkpoints:
+            job.checkpoints.update()
+
     def _ended(self, job: _Job, code: int) -> JobStatus:
+        self._keep(job)
         if code == 0:
-            key = job.spec.output
-            self._storage.store(job.folders.output, key)
+            self._storage.store(job.folders.output, job.spec.output)
             return JobStatus(JobState.COMPLETED)
         failure = job.folders.failure.read_text(encoding="utf-8") if job.folders.failure.is_file() else ""
         # A job that was ended for its time limit only knows that it was stopped, or which user function did not return.

@@ -8,7 +8,7 @@ from mlpipe.settings import Settings
 
 SECTIONS = (
     "the sections are EXPERIMENT, DATA, TRAINING, HYPERPARAMETERS, USER_HYPERPARAMETERS, TUNING, INFERENCE, LOCAL, "
-    "TRACKING, USER; and HYPERPARAMETERS.<model> and USER_HYPERPARAMETERS.<model>"
+    "TRACKING, S3, USER; and HYPERPARAMETERS.<model> and USER_HYPERPARAMETERS.<model>"
 )
 
 

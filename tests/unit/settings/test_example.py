@@ -68,7 +68,7 @@ def test_the_keys_behind_a_semicolon_have_their_defaults(tmp_path: Path) -> None
 
 
 def test_every_section_is_documented() -> None:
-    found = set(re.findall(r"^\[([A-Z_]+)", TEXT, re.MULTILINE))
+    found = set(re.findall(r"^\[([A-Z0-9_]+)", TEXT, re.MULTILINE))
     assert found == set(SECTION_NAMES)
 
 

@@ -119,6 +119,8 @@ def change(document: dict[str, Any], path: tuple[str, ...], value: object) -> Se
         (("training", "checkpoint_minutes"), 0.5),
         (("local", "max_runtime"), 61),
         (("tracking", "tracker"), "wandb"),
+        (("s3", "region"), "eu-central-1"),
+        (("s3", "kms_key_id"), "alias/other"),
     ],
 )
 def test_where_files_are_and_limits_do_not_make_another_experiment(

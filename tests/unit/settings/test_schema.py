@@ -50,6 +50,18 @@ NAME_RULE = "letters, digits, '.', '_' and '-', first a letter or a digit, at mo
         ("INFERENCE", "TOKEN_BUDGET", "1", 1),
         ("INFERENCE", "BOOTSTRAP_RESAMPLES", "100", 100),
         ("LOCAL", "MAX_RUNTIME", "60", 60),
+        ("EXPERIMENT", "STORAGE", "s3://my-bucket.of/teams/nlp_1/x=1/", "s3://my-bucket.of/teams/nlp_1/x=1"),
+        ("EXPERIMENT", "STORAGE", "s3://bucket", "s3://bucket"),
+        ("S3", "REGION", "us-gov-west-1", "us-gov-west-1"),
+        ("S3", "REGION", "", None),
+        ("S3", "KMS_KEY_ID", "alias/mlpipe", "alias/mlpipe"),
+        (
+            "S3",
+            "KMS_KEY_ID",
+            "arn:aws:kms:us-east-1:123456789012:key/12ab-34",
+            "arn:aws:kms:us-east-1:123456789012:key/12ab-34",
+        ),
+        ("S3", "EXPECTED_BUCKET_OWNER", "012345678901", "012345678901"),
     ],
 )
 def test_values_that_a_key_may_have(
@@ -92,8 +104,28 @@ def test_values_that_a_hyperparameter_may_have(
     ("section", "key", "text", "reason"),
     [
         ("EXPERIMENT", "BACKEND", "sagemaker", "expected local"),
-        ("EXPERIMENT", "STORAGE", "s3://bucket/prefix", "expected a folder: this version stores in local folders only"),
-        ("EXPERIMENT", "STORAGE", "", "expected the path of a local folder"),
+        *(
+            ("EXPERIMENT", "STORAGE", text, "expected a folder or s3://bucket/prefix, of letters, digits and")
+            for text in (
+                "s3://",
+                "s3://b",
+                "s3://Bucket",
+                "s3://a..b/c",
+                "s3://bucket//a",
+                "s3://bucket/a//",
+                "s3://bucket/../a",
+                "s3://bucket/./a",
+                "s3://bucket/a b",
+                "s3://bucket/ä",
+                "s3://bucket/a?versionId=1",
+                "S3://bucket/a",
+                "gs://bucket/a",
+            )
+        ),
+        ("EXPERIMENT", "STORAGE", "", "expected the path of a local folder, or s3://bucket/prefix"),
+        ("S3", "REGION", "Frankfurt", "expected the name of an AWS region, such as eu-central-1, or nothing"),
+        ("S3", "KMS_KEY_ID", "my key", "expected the id, the alias (alias/...) or the ARN of a KMS key, or nothing"),
+        ("S3", "EXPECTED_BUCKET_OWNER", "1234", "expected an account id of 12 digits, or nothing"),
         ("EXPERIMENT", "RUN_NUM", "0", "expected auto or a whole number from 1 to 999999999"),
         ("EXPERIMENT", "SEED", "0", "expected a whole number from 1 to 2147483647"),
         ("EXPERIMENT", "SEED", "2147483648", "expected a whole number from 1 to 2147483647"),

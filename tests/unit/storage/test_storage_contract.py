@@ -1,4 +1,4 @@
-"""What every storage promises; a new implementation joins `storages`."""
+"""What every storage promises; a new implementation joins the fixture `storage`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlpipe.errors import StorageError
-from mlpipe.storage import LocalStorage, Storage
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    return LocalStorage(tmp_path / "storage")
+from mlpipe.storage import Storage
 
 
 def test_what_was_written_is_read_back(storage: Storage):
@@ -88,12 +83,39 @@ def test_publishing_moves_everything(storage: Storage):
     assert storage.files("models/m") == {"a": 1, "plots/b": 2}
 
 
-def test_publishing_over_something_moves_nothing(storage: Storage):
+def test_publishing_over_something_committed_moves_nothing(storage: Storage):
     storage.write("attempt/model/a", b"a")
     storage.write("models/m/b", b"b")
+    storage.write("models/m/_SUCCESS", b"s")
     assert not storage.publish("attempt/model", "models/m")
     assert storage.files("attempt/model") == {"a": 1}
-    assert storage.files("models/m") == {"b": 1}
+    assert storage.files("models/m") == {"_SUCCESS": 1, "b": 1}
+
+
+def test_publishing_replaces_what_a_crash_left(storage: Storage):
+    storage.write("attempt/model/a", b"a")
+    storage.write("attempt/model/_SUCCESS", b"s")
+    storage.write("models/m/half", b"")
+    assert storage.publish("attempt/model", "models/m")
+    assert storage.files("models/m") == {"_SUCCESS": 1, "a": 1}
+    assert storage.files("attempt") == {}
+
+
+def test_a_single_file_is_stored(storage: Storage, tmp_path: Path):
+    (tmp_path / "log").write_bytes(b"line")
+    storage.store(tmp_path / "log", "logs/a.log")
+    storage.store(storage.workspace("logs"), "logs")
+    assert storage.read("logs/a.log") == b"line"
+
+
+def test_what_is_fetched_from_nothing_is_an_empty_folder(storage: Storage, tmp_path: Path):
+    storage.workspace("checkpoints/m")
+    storage.fetch("checkpoints/m", tmp_path / "job" / "checkpoints")
+    (tmp_path / "job" / "checkpoints" / "step").mkdir()
+
+
+def test_a_place_is_named_as_the_user_can_open_it(storage: Storage):
+    assert storage.locate("a/b") == f"{storage.uri}/a/b"
 
 
 def test_deleting_is_recursive_and_forgiving(storage: Storage):
@@ -101,6 +123,18 @@ def test_deleting_is_recursive_and_forgiving(storage: Storage):
     storage.delete("a/b")
     storage.delete("a/b")
     assert storage.files("a") == {}
+
+
+def test_more_than_one_listing_shows_is_all_found_and_deleted(storage: Storage, tmp_path: Path):
+    for number in range(1_003):
+        (tmp_path / "many" / str(number)).mkdir(parents=True)
+        (tmp_path / "many" / str(number) / "claim.json").write_text(str(number))
+    storage.store(tmp_path / "many", "a/runs")
+    storage.write("a/runs10/1/claim.json", b"other")
+    assert storage.folders("a/runs") == sorted(map(str, range(1_003)))
+    assert storage.files("a/runs") == {f"{number}/claim.json": len(str(number)) for number in range(1_003)}
+    storage.delete("a/runs")
+    assert storage.files("a") == {"runs10/1/claim.json": 5}
 
 
 @pytest.mark.parametrize("key", ["../x", "/abs", "a/../../x", "a//b", ""])
