@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 import threading
 import weakref
@@ -31,7 +32,7 @@ from mlpipe.snapshots.encoding import ModelInputs
 from mlpipe.specs import EncodedInput, InputSpec
 from mlpipe.storage import LocalStorage, Storage
 from mlpipe.storage.claims import is_run_committed
-from mlpipe.storage.units import open_unit
+from mlpipe.storage.units import Unit, open_unit
 from mlpipe.user_functions import UserFunctions
 
 CHUNK = 1_000
@@ -116,10 +117,10 @@ class _Place:
     @classmethod
     def of(cls, uri: str) -> _Place:
         parts = uri.rstrip("/").split("/")
-        if len(parts) > 5 and parts[-4] == "runs" and parts[-2] == "models" and parts[-3].isdecimal():
+        if len(parts) >= 5 and parts[-4] == "runs" and parts[-2] == "models" and parts[-3].isdecimal():
             run = ExperimentTree(parts[-5]).run(int(parts[-3]))
-            return cls(LocalStorage(Path("/".join(parts[:-5]))), run, parts[-1])
-        storage, tree = LocalStorage(Path("/".join(parts[:-1]))), ExperimentTree(parts[-1])
+            return cls(_storage_at(parts[:-5]), run, parts[-1])
+        storage, tree = _storage_at(parts[:-1]), ExperimentTree(parts[-1])
         if storage.exists(tree.production):
             chosen = production_of(storage, tree)
             return cls(storage, tree.run(chosen.run_num), chosen.model_name, chosen.model_sha256)
@@ -127,6 +128,16 @@ class _Place:
             f"{uri} is no published model, and no experiment with a model in production",
             hint="expected <STORAGE>/<EXPERIMENT_NAME>/runs/<run_num>/models/<MODEL_NAME>; `mlpipe show N` prints it",
         )
+
+
+def _storage_at(parts: Sequence[str]) -> Storage:
+    """The storage at a path or URI that was cut at its slashes; without any part, the current folder."""
+    uri = "/".join(parts)
+    if uri.startswith("s3://"):
+        from mlpipe.storage.s3 import S3Storage  # needs boto3, which a folder does not
+
+        return S3Storage(uri)
+    return LocalStorage(Path(uri or ("/" if parts else ".")))
 
 
 def load_model(uri: str | Path) -> Predictor:
@@ -174,14 +185,31 @@ def _load(place: _Place, folder: Path) -> Predictor:
 
 
 def _functions(storage: Storage, tree: RunTree, folder: Path, package: str) -> UserFunctions:
-    """The run's own copy of the user's functions, each file as its manifest vouches for it."""
+    """The run's own copy of the user's functions, each file as its manifest vouches for it.
+
+    UsageError where this process has imported another package of that name: what one of them imports later would
+    be the other one's.
+    """
     run, prefix = open_unit(storage, tree.root), "user_functions/"
+    _check_package(run, prefix, package)
     for name in run.files:
         if name.startswith(prefix):
             target = folder / name.removeprefix(prefix)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(run.read(name))
     return UserFunctions.load(folder, package)
+
+
+def _check_package(run: Unit, prefix: str, package: str) -> None:
+    path = Path(getattr(sys.modules.get(package), "__file__", None) or "")
+    if not path.is_file():  # never imported, or only by a predictor that is gone
+        return
+    name = f"{package}/__init__.py" if path.name == "__init__.py" else f"{package}.py"
+    if f"{prefix}{name}" not in run.files or run.read(f"{prefix}{name}") != path.read_bytes():
+        raise UsageError(
+            f"this process has imported another package {package}, from {path}, and the two would mix",
+            hint="load models whose USER_FUNCTIONS have one name in processes of their own",
+        )
 
 
 def _processor(folder: Path, functions: UserFunctions, model_name: str, settings: Settings) -> Any:

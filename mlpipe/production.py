@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from mlpipe.errors import MlpipeError, StorageError, UsageError
+from mlpipe.errors import IntegrityError, MlpipeError, StorageError, UsageError
 from mlpipe.manifest import to_bytes
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.storage import Storage
@@ -92,10 +93,17 @@ def _candidate(storage: Storage, run: RunTree, model_name: str, *, reason: str, 
         macro_f1=entry["macro_f1"]["value"],
         test_sha256=comparison["test_sha256"],
         promoted=datetime.now(UTC).isoformat(timespec="seconds"),
-        by=f"{getpass.getuser()}@{socket.gethostname()}",
+        by=f"{_user()}@{socket.gethostname()}",
         reason=reason,
         is_forced=force,
     )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container, a user may have no name
+        return str(os.getuid())
 
 
 def _entry(comparison: Mapping[str, Any], run: RunTree, model_name: str) -> Mapping[str, Any]:
@@ -133,4 +141,8 @@ def _check_not_worse(candidate: Promotion, present: Promotion) -> None:
 def _history(storage: Storage, tree: ExperimentTree) -> list[Promotion]:
     """Every promotion so far, the oldest first."""
     document = read_document(storage, tree.production)
-    return [Promotion(**entry) for entry in document.get("history", [])]
+    try:
+        return [Promotion(**entry) for entry in document.get("history", [])]
+    except TypeError as error:
+        place = storage.locate(tree.production)
+        raise IntegrityError(f"{place} is not a history of promotions: {error}", hint="restore it") from error

@@ -1,6 +1,6 @@
 """The service of the example, as `mlpipe worker service:Documents --queue URL` runs it.
 
-A message is JSON: {"bucket": ..., "key": ..., "password": ...}; the results stand below results/<name of the document>/
+A message is JSON: {"bucket": ..., "key": ..., "password": ...}; the results stand below results/<key of the document>/
 in the same bucket, whoever works on the message and however often.
 """
 
@@ -49,7 +49,7 @@ class Documents:
         body = message.json()
         if not isinstance(body, dict) or not {"bucket", "key"} <= body.keys():
             raise PoisonMessage(f"message {message.id} names no bucket and key")
-        name = PurePosixPath(body["key"]).stem
+        name = str(PurePosixPath(body["key"]).with_suffix("")).removeprefix("inbox/")
         content = self._s3.get_object(Bucket=body["bucket"], Key=body["key"])["Body"].read()
         return Pipeline(
             {

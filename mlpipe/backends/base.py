@@ -93,7 +93,8 @@ def run_job(backend: Backend, spec: JobSpec, log: str, listener: JobListener) ->
     without saying why; both name the job and its log. Whatever interrupts the waiting stops the job.
     """
     handle = backend.submit(spec)
-    started, position = None, 0
+    started: float | None = None
+    position = 0
     try:
         while True:
             status = backend.describe(handle)
@@ -103,13 +104,13 @@ def run_job(backend: Backend, spec: JobSpec, log: str, listener: JobListener) ->
             lines, position = backend.logs(handle, position)
             for text in lines:
                 listener.line(spec, text)
-            if started is not None and status.state is not JobState.IN_PROGRESS:
+            if status.state in (JobState.COMPLETED, JobState.FAILED):
                 break
             time.sleep(POLL_SECONDS)
     except BaseException:
         backend.stop(handle)
         raise
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - started if started is not None else 0.0
     listener.ended(spec, status, seconds)
     if status.state is JobState.COMPLETED:
         return JobResult(spec.name, spec.attempt, spec.output, spec.threads, seconds)

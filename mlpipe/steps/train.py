@@ -14,7 +14,7 @@ from mlpipe.steps.state import record_job
 from mlpipe.steps.workplace import Workplace
 from mlpipe.storage.claims import identity_of
 from mlpipe.storage.units import Unit, is_committed
-from mlpipe.workflow import Pipeline
+from mlpipe.workflow import Pipeline, cancelled
 
 
 class TrainModel(Step):
@@ -59,7 +59,8 @@ class TrainModel(Step):
         try:
             result = place.run(self._job(claim.run, pipeline[PREPARED].unit))
         except (JobError, UserFunctionError, ExportError) as error:
-            place.listener.note(f"train {name}: failed: {error}")
+            if not cancelled():  # stopped together with everything else: no failure of its own
+                place.listener.note(f"train {name}: failed: {error}")
             return ModelOutcome(name, error=str(error), error_class=type(error).__name__)
         publish(place.storage, claim, result.output, claim.run.model(name))
         record_job(place, claim, result)

@@ -94,9 +94,7 @@ def claim_run(
     """
     owner = Owner.this_process()
     if run_num is not None and new and storage.exists(tree.run(run_num).claim):
-        raise UsageError(
-            f"--new asks for a new run, but [EXPERIMENT] RUN_NUM = {run_num} exists", hint="write RUN_NUM = auto"
-        )
+        raise _exists_already(run_num)
     if run_num is not None:
         return _claim_number(storage, tree.run(run_num), owner, fingerprint)
     numbers = run_numbers(storage, tree)
@@ -115,9 +113,16 @@ def foreseen_run(
 ) -> tuple[RunTree, bool]:
     """The run that `claim_run` would give now, and whether it would be resumed; nothing is claimed.
 
-    Without a fingerprint, because its snapshot is still to be made, no run can be resumed.
+    Without a fingerprint, because its snapshot is still to be made, no run can be resumed. Raises UsageError as
+    `claim_run` would.
     """
     numbers = run_numbers(storage, tree)
+    if run_num is not None and storage.exists(tree.run(run_num).claim):
+        run = tree.run(run_num)
+        if new:
+            raise _exists_already(run_num)
+        if not (fingerprint and _is_resumable(storage, run, fingerprint) and _is_released(storage, run)):
+            raise _unusable(storage, run, fingerprint or {})
     for number in [] if new or fingerprint is None else reversed(numbers) if run_num is None else [run_num]:
         run = tree.run(number)
         if _is_resumable(storage, run, fingerprint or {}) and _is_released(storage, run):
@@ -146,13 +151,23 @@ def _claim_number(storage: Storage, run: RunTree, owner: Owner, fingerprint: Map
         return Claim(run, owner, is_resumed=False)
     if _is_resumable(storage, run, fingerprint) and _take_over(storage, run, owner):
         return Claim(run, owner, is_resumed=True)
+    raise _unusable(storage, run, fingerprint)
+
+
+def _exists_already(run_num: int) -> UsageError:
+    return UsageError(
+        f"--new asks for a new run, but [EXPERIMENT] RUN_NUM = {run_num} exists", hint="write RUN_NUM = auto"
+    )
+
+
+def _unusable(storage: Storage, run: RunTree, fingerprint: Mapping[str, str]) -> UsageError:
     if is_run_committed(storage, run):
         reason = "it is committed"
     elif fingerprint_of(storage, run) != dict(fingerprint):
         reason = "it belongs to other settings, functions or data"
     else:
         reason = "its owner is still at work"
-    raise UsageError(
+    return UsageError(
         f"[EXPERIMENT] RUN_NUM: run {run.run_num} cannot be used: {reason}",
         hint="write RUN_NUM = auto, or a free number",
     )

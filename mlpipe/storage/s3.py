@@ -85,7 +85,7 @@ class S3Storage:
         return self._bucket.folders(f"{self._key(key)}/")
 
     def workspace(self, key: str) -> Path:
-        """A local folder of this key, which is made empty; what is in the bucket is not in it."""
+        """A local folder of this key, made if absent; what is in the bucket is not in it."""
         self._key(key)
         with self._lock:
             if self._scratch is None:

@@ -6,6 +6,7 @@ conditional writes and a body that breaks off, is repeated here.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -217,7 +218,8 @@ class Bucket:
             for upload in [upload for page in pages for upload in page.get("Uploads", ())]:
                 if upload["Initiated"] <= limit:
                     ids = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
-                    self._client.abort_multipart_upload(Bucket=self.name, **ids, **self._owner)
+                    with contextlib.suppress(self._client.exceptions.NoSuchUpload):  # somebody else was quicker
+                        self._client.abort_multipart_upload(Bucket=self.name, **ids, **self._owner)
                     aborted.append(upload["Key"])
         return aborted
 

@@ -19,7 +19,7 @@ from mlpipe.workflow.cancellation import Token, cancelled, current_token, set_cu
 from mlpipe.workflow.events import Event, EventKind, Listener, Span, SpanFields, tell
 from mlpipe.workflow.pipeline import TaskView
 from mlpipe.workflow.planner import TaskPlan
-from mlpipe.workflow.pool import shared_pool
+from mlpipe.workflow.pool import MAX_THREADS, shared_pool
 
 QUICK_S = 1e-3
 """Seconds up to which a Task is run where it stands; to hand one over to another thread takes about 50 microseconds."""
@@ -55,6 +55,7 @@ class Execution:
         self._blocked: set[int] = set()
         self._quick: deque[int] = deque()
         self._slow: deque[int] = deque()
+        self._timed: deque[int] = deque()
         """Tasks that can start, by what is known of them."""
         self._coming = 0
         """Threads that were invited and have not yet looked for a Task."""
@@ -63,6 +64,11 @@ class Execution:
         self._helping = 0
         """Threads beside the caller's that are at work."""
         self._deadlines: dict[int, tuple[float, Token]] = {}
+        """Of the Tasks with a time limit that run."""
+        self._lost: set[int] = set()
+        """Those whose time is over: nobody waits for their threads any more."""
+        self._fatal: BaseException | None = None
+        """What ended the execution."""
         self._bell = threading.Lock()
         self._bell.acquire()
         self._is_asleep = False
@@ -79,8 +85,8 @@ class Execution:
             with self._lock:
                 self._token.is_ended = True
             set_current_token(outer)
-        if self.failed and self._is_failing_fast:
-            raise next(iter(self.failed.values()))
+        if self._fatal:
+            raise self._fatal
 
     @property
     def succeeded(self) -> set[int]:
@@ -97,8 +103,8 @@ class Execution:
 
     def _skip(self, skip: Callable[[int], bool]) -> None:
         """Count Tasks as done; those behind them become ready in the order of the plan."""
-        self._quick.clear()
-        self._slow.clear()
+        for ready in (self._quick, self._slow, self._timed):
+            ready.clear()
         for number in range(len(self._plan.tasks)):
             if skip(number):
                 self._skipped.add(number)
@@ -149,20 +155,20 @@ class Execution:
     def _leave(self) -> None:
         with self._lock:
             self._helping -= 1
-            if self._quick or self._slow:
+            if self._quick or self._slow or self._timed:
                 self._ring()
 
     def _in_own_thread(self, number: int, token: Token) -> None:
-        """A Task with a time limit: a thread that does not come back is lost, and must not be one of the pool."""
+        """A Task with a time limit, and nothing else: a thread that does not come back must not be one of the pool."""
         set_current_token(token)
-        self._work(number, threading.current_thread().name, is_caller=False)
+        self._work(number, threading.current_thread().name, is_caller=False, is_alone=True)
         with self._lock:
-            is_counted_out = self._deadlines.pop(number, None) is None
-        if not is_counted_out:
+            is_lost = number in self._lost
+        if not is_lost:
             self._leave()
 
-    def _work(self, first: int, thread: str, *, is_caller: bool) -> None:
-        """Run a Task, and whatever this thread is to run next, until there is nothing for it.
+    def _work(self, first: int, thread: str, *, is_caller: bool, is_alone: bool = False) -> None:
+        """Run a Task, and, unless it `is_alone`, whatever this thread is to run next, until there is nothing for it.
 
         This is all that a short Task costs, and so is written out in one piece.
         """
@@ -187,10 +193,8 @@ class Execution:
             except BaseException as error:
                 number = self._fail(Span(number, thread, started, clock(), error), is_caller=is_caller)
                 continue
-            ended = clock()
+            ended, finished = clock(), number
             was_quick[number] = ended - started < QUICK_S and plan.can_be_quick[number]
-            if listeners and not token.is_ended:
-                self._tell(EventKind.SUCCEEDED, number, thread)
             with lock:
                 if token.is_ended or number in self.failed:
                     return
@@ -200,8 +204,19 @@ class Execution:
                 for successor in plan.successors[number]:
                     waits_for[successor] -= 1
                     if not waits_for[successor]:
-                        (quick if was_quick[successor] else self._slow).append(successor)
-                number = quick.popleft() if quick and not self._slow else self._next(is_caller=is_caller)
+                        if was_quick[successor]:
+                            quick.append(successor)
+                        else:
+                            self._make_ready(successor)
+                if is_alone:
+                    del self._deadlines[number]
+                    number = None
+                elif quick and not self._slow and not self._timed:
+                    number = quick.popleft()
+                else:
+                    number = self._next(is_caller=is_caller)
+            if listeners:
+                self._tell(EventKind.SUCCEEDED, finished, thread)
 
     def _try(self, number: int, view: TaskView, written: dict[str, Any], thread: str) -> None:
         """Run a Task as often as its `retry` says, in a process of its own where it asks for one."""
@@ -230,29 +245,37 @@ class Execution:
         number, error = span.number, span.error
         assert error is not None
         error.add_note(f"while {self._plan.names[number]} was running")
-        if not self._token.is_ended:
-            self._tell(EventKind.FAILED, number, span.thread, error)
         with self._lock:
-            if not self._token.is_ended and number not in self.failed:
+            counts = not self._token.is_ended and number not in self.failed
+            if counts:
                 self._spans.append(span)
                 self._count_out(number, error)
-            return self._next(is_caller=is_caller)
+            is_timed = self._plan.is_timed[number]  # then its thread ends with it
+            self._deadlines.pop(number, None)
+            following = None if is_timed else self._next(is_caller=is_caller)
+        if counts:
+            self._tell(EventKind.FAILED, number, span.thread, error)
+        return following
 
     def _count_out(self, number: int, error: BaseException) -> None:
         """A Task has failed: end the execution, or give up everything that needs it."""
         self.failed[number] = error
-        self._token.is_ended = self._is_failing_fast
+        if self._is_failing_fast or not isinstance(error, Exception):  # an interrupt is nobody's outcome
+            self._token.is_ended, self._fatal = True, error
         before, todo = len(self._blocked), [number]
         while todo:
             behind = [each for each in self._plan.successors[todo.pop()] if each not in self._blocked]
             self._blocked.update(behind)
             todo += behind
         self._to_do -= 1 + len(self._blocked) - before
-        if self._is_failing_fast:
+        if self._fatal or not self._to_do:
             self._ring()
 
     def _make_ready(self, number: int) -> None:
-        (self._quick if self._plan.was_quick[number] else self._slow).append(number)
+        if self._plan.was_quick[number]:
+            self._quick.append(number)
+        else:
+            (self._timed if self._plan.is_timed[number] else self._slow).append(number)
 
     def _next(self, *, is_caller: bool) -> int | None:
         """The Task that this thread is to run now; others are invited to run what it leaves."""
@@ -261,8 +284,9 @@ class Execution:
         if not self._to_do:
             self._ring()
             return None
-        if self._slow:
+        if self._timed:
             self._start_timed()
+        if self._slow:
             is_alone = is_caller and not (self._helping or self._coming or self._quick or len(self._slow) > 1)
             if self._slow and (is_alone or not is_caller):
                 number = self._slow.popleft()
@@ -278,17 +302,15 @@ class Execution:
     def _invite(self) -> None:
         """Ask for a thread for every slow Task that none is coming for."""
         while len(self._slow) > self._coming:
-            if not self._pool.invite(self._help):
-                if not self._is_queued:
-                    self._is_queued = True
-                    self._pool.invite_later(self._help_late)
+            if not self._pool.invite(self._help, later=None if self._is_queued else self._help_late):
+                self._is_queued = True
                 return
             self._coming += 1
 
     def _start_timed(self) -> None:
-        """Start the Tasks with a time limit, each in a thread of its own."""
-        for number in [number for number in self._slow if self._plan.is_timed[number]]:
-            self._slow.remove(number)
+        """Start Tasks with a time limit, each in a thread of its own, as many at a time as the pool has threads."""
+        while self._timed and len(self._deadlines) < MAX_THREADS:
+            number = self._timed.popleft()
             token = Token(self._token)
             self._deadlines[number] = (time.perf_counter() + (self._plan.tasks[number].timeout_s or 0), token)
             self._helping += 1
@@ -311,13 +333,18 @@ class Execution:
                     self._is_asleep = False
                 else:
                     self._bell.acquire()  # rung at the last moment
-                self._end_overdue()
+                overdue = self._end_overdue()
+            for span in overdue:
+                self._tell(EventKind.FAILED, span.number, span.thread, span.error)
 
-    def _end_overdue(self) -> None:
+    def _end_overdue(self) -> list[Span]:
+        """Count out the Tasks whose time is over."""
+        overdue: list[Span] = []
         now = time.perf_counter()
         for number, (deadline, token) in list(self._deadlines.items()):
             if now >= deadline and number in self._deadlines:
                 del self._deadlines[number]
+                self._lost.add(number)
                 token.is_ended = True
                 self._helping -= 1
                 task = self._plan.tasks[number]
@@ -325,10 +352,10 @@ class Execution:
                     f"{task.name} took longer than its {task.timeout_s} seconds",
                     hint='its thread was told and left alone; isolate = "process" would have ended it',
                 )
-                thread = f"mlpipe-{task.name}"
-                self._tell(EventKind.FAILED, number, thread, error)
-                self._spans.append(Span(number, thread, deadline - (task.timeout_s or 0), now, error))
+                overdue.append(Span(number, f"mlpipe-{task.name}", deadline - (task.timeout_s or 0), now, error))
+                self._spans.append(overdue[-1])
                 self._count_out(number, error)
+        return overdue
 
     def _tell(self, kind: EventKind, number: int, thread: str, error: BaseException | None = None) -> None:
         if self._listeners:

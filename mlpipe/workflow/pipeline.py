@@ -27,7 +27,7 @@ class Pipeline:
     Keys that are identifiers are attributes as well: `pipeline.pages` is `pipeline["pages"]`.
     """
 
-    __slots__ = ("_busy", "_values")
+    __slots__ = ("_busy", "_s3_calls", "_s3_token", "_values")
     _values: dict[str, Any]
     _busy: threading.Lock
 

@@ -33,8 +33,11 @@ class ThreadPool:
         self._waiting: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
 
-    def invite(self, work: Callable[[], None]) -> bool:
-        """Let a thread do `work`, which must not raise, at once; False where all are busy."""
+    def invite(self, work: Callable[[], None], later: Callable[[], None] | None) -> bool:
+        """Let a thread do `work`, which must not raise, at once.
+
+        False where all are busy: then the next one that has nothing else to do does what `later` says.
+        """
         with self._lock:
             if self._idle:
                 thread = self._idle.pop()
@@ -42,15 +45,12 @@ class ThreadPool:
                 self._count += 1
                 thread = _Thread(self, self._count)
             else:
+                if later:
+                    self._waiting.append(later)
                 return False
         thread.work = work
         thread.bell.release()
         return True
-
-    def invite_later(self, work: Callable[[], None]) -> None:
-        """Let the next thread that has nothing else to do do `work`, which must not raise."""
-        with self._lock:
-            self._waiting.append(work)
 
     def serve(self, thread: _Thread) -> None:
         """What each thread does for as long as the process lives."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlpipe.errors import PlanError, StorageError, TaskError
-from mlpipe.workflow.cancellation import cancelled
+from mlpipe.workflow.cancellation import cancelled, current_token
 from mlpipe.workflow.pipeline import Key, Pipeline
 from mlpipe.workflow.task import Task
 
@@ -35,7 +35,8 @@ class S3Task(Task):
         Raises TaskError where nobody waits for this Task any more (it may be somebody else's work by now), PlanError
         for a name that leads elsewhere, and StorageError where the place refuses.
         """
-        if cancelled():
+        token = getattr(pipeline, _TOKEN, None)  # also in threads that the Task has started itself
+        if cancelled() or (token and token.is_cancelled):
             raise TaskError(f"{self.name} is not wanted any more, and writes nothing")
         if not filename or filename.startswith("/") or ".." in filename.split("/"):
             raise PlanError(f"{self.name} writes to {filename!r}; expected the name of a file below its results")
@@ -54,17 +55,14 @@ class S3Task(Task):
             cls.write_to_s3 = _counted(cls.write_to_s3)  # type: ignore[method-assign]
 
 
-class _Calls(threading.local):
-    count = 0
-
-
-_calls = _Calls()
+_CALLS, _TOKEN = "_s3_calls", "_s3_token"
+"""What an S3Task keeps on the Pipeline that it was given: how often it has written, and who waits for it."""
 
 
 def _counted(write: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(write)
     def counted(self: S3Task, pipeline: Pipeline, filename: str, data: bytes) -> None:
-        _calls.count += 1
+        object.__setattr__(pipeline, _CALLS, getattr(pipeline, _CALLS, 0) + 1)
         write(self, pipeline, filename, data)
 
     return counted
@@ -73,9 +71,10 @@ def _counted(write: Callable[..., None]) -> Callable[..., None]:
 def _checked(execute: Callable[..., Pipeline]) -> Callable[..., Pipeline]:
     @functools.wraps(execute)
     def checked(self: S3Task, pipeline: Pipeline) -> Pipeline:
-        before = _calls.count
+        object.__setattr__(pipeline, _TOKEN, current_token())
+        before = getattr(pipeline, _CALLS, 0)
         returned = execute(self, pipeline)
-        if _calls.count == before:
+        if getattr(pipeline, _CALLS, 0) == before:
             raise PlanError(
                 f"{self.name} ended without calling write_to_s3", hint="a Task that writes nothing is a Task"
             )
@@ -90,22 +89,21 @@ S3Task.write_to_s3 = _counted(S3Task.write_to_s3)  # type: ignore[method-assign]
 @functools.lru_cache(maxsize=1)
 def _client(_process: int) -> Any:
     """One client for all threads of a process; AWS_ENDPOINT_URL and the rest of the user's configuration count."""
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError as error:
-        raise StorageError("s3:// needs the package boto3, which is not installed", hint="pip install boto3") from error
+    import boto3
+    from botocore.config import Config
+
     retries: Any = {"mode": "standard", "total_max_attempts": 8}
     return boto3.client("s3", config=Config(retries=retries))
 
 
 def _put(bucket: str, key: str, data: bytes) -> None:
-    client = _client(os.getpid())
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
-        client.put_object(Bucket=bucket, Key=key, Body=data)
-    except (BotoCoreError, ClientError) as error:
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError as error:
+        raise StorageError("s3:// needs the package boto3, which is not installed", hint="pip install boto3") from error
+    try:
+        _client(os.getpid()).put_object(Bucket=bucket, Key=key, Body=data)
+    except (BotoCoreError, ClientError, ValueError) as error:  # ValueError: an endpoint that is no URL
         raise StorageError(
             f"cannot write s3://{bucket}/{key}: {error}", hint="check the bucket, the credentials and the region"
         ) from error

@@ -50,3 +50,8 @@ def test_the_plan_says_what_is_reused_and_what_has_changed(finished: Finished):
 def test_a_plan_as_json_is_asked_for_with_dry_run(tmp_path: Path):
     done = make_project(tmp_path / "project").mlpipe("run", "--json", code=2)
     assert "--json prints the plan of --dry-run" in done.stderr
+
+
+def test_a_plan_refuses_a_run_that_the_command_would_refuse(finished: Finished):
+    done = finished[0].mlpipe("run", "--dry-run", "--set", "experiment.run_num=1", code=2)
+    assert "run 1 cannot be used: it is committed" in done.stderr

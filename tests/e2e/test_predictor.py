@@ -20,6 +20,7 @@ from mlpipe.errors import DataError, IntegrityError, StorageError, UsageError
 def tree(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the finished experiment, for tests that change it."""
     monkeypatch.setattr("sys.path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "functions", raising=False)  # that of another test
     return Path(shutil.copytree(finished[0].tree, tmp_path / "storage" / "tiny"))
 
 
@@ -73,3 +74,17 @@ def test_rows_that_cannot_be_encoded_are_named(tree: Path):
 def test_a_path_that_is_no_model_is_answered_with_what_one_looks_like(tree: Path):
     with pytest.raises(UsageError, match="is no published model"):
         mlpipe.load_model(tree / "runs" / "1")
+
+
+def test_two_models_whose_functions_have_one_name_do_not_mix(tree: Path):
+    loaded = [mlpipe.load_model(model_of(tree, name)) for name in ("small", "large")]  # the same code
+    assert len({predictor.functions.code for predictor in loaded}) == 2
+    Path(sys.modules["functions"].__file__ or "").write_text("# another run's")
+    with pytest.raises(UsageError, match="has imported another package functions"):
+        mlpipe.load_model(model_of(tree))
+    del sys.modules["functions"]
+
+
+def test_a_path_may_begin_at_the_current_folder(tree: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tree.parent)
+    assert mlpipe.load_model("tiny/runs/1/models/small").run_num == 1

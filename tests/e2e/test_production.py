@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ TREE = ExperimentTree("tiny")
 
 
 @pytest.fixture
-def project(finished: Finished, tmp_path: Path) -> Project:
+def project(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of the finished experiment, for tests that change it."""
+    monkeypatch.setattr("sys.path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "functions", raising=False)  # that of another test
     return Project(Path(shutil.copytree(finished[0].folder, tmp_path / "project")))
 
 

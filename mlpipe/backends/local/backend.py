@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ class LocalBackend:
         self._launcher = launcher or SubprocessLauncher()
         self._jobs: dict[str, _Job] = {}
         self._is_closed = False
+        self._starting = threading.Lock()
+        """Held while a job is started: none is once all were stopped."""
 
     def plan(self, spec: JobSpec) -> Mapping[str, Any]:
         """The command, the variables that it is given beside the user's environment, and the contract's files."""
@@ -96,6 +99,8 @@ class LocalBackend:
         job = self._jobs[handle]
         if job.process is None:
             self._start(job)
+        if job.process is None and self._is_closed:
+            return JobStatus(JobState.FAILED, "JobError: it was not started any more: every job was stopped")
         if job.process is None:
             return JobStatus(JobState.WAITING)
         if job.status is None:
@@ -130,8 +135,9 @@ class LocalBackend:
 
     def stop_all(self) -> None:
         """End the process groups of all jobs that still run."""
-        self._is_closed = True
-        running = [job.process for job in self._jobs.values() if job.process and job.status is None]
+        with self._starting:
+            self._is_closed = True
+            running = [job.process for job in self._jobs.values() if job.process and job.status is None]
         for process in running:
             process.terminate()
         for process in running:
@@ -139,14 +145,18 @@ class LocalBackend:
 
     def _start(self, job: _Job) -> None:
         """Start a job if there is a slot for it."""
-        if self._is_closed:
-            return
-        job.slot = self._slots.take()
-        if job.slot is not None:
-            environment = {**job.environment, **self._slots.variables(job.slot)}
-            job.started = time.monotonic()
-            job.log.touch()
-            job.process = self._launcher.launch(job.command, environment, self._folder, job.log)
+        with self._starting:
+            job.slot = None if self._is_closed else self._slots.take()
+            if job.slot is None:
+                return
+            try:
+                environment = {**job.environment, **self._slots.variables(job.slot)}
+                job.started = time.monotonic()
+                job.log.touch()
+                job.process = self._launcher.launch(job.command, environment, self._folder, job.log)
+            except BaseException:
+                self._free_slot(job)
+                raise
 
     def _free_slot(self, job: _Job) -> None:
         if job.slot is not None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,14 +72,16 @@ class _ProcessGroup:
     def __init__(self, process: subprocess.Popen[bytes], lifeline: int) -> None:
         self._process = process
         self._lifeline: int | None = lifeline
+        self._polling = threading.Lock()
 
     def poll(self) -> int | None:
-        code = self._process.poll()
-        if code is not None and self._lifeline is not None:
-            self._signal(signal.SIGKILL)  # what the job left running
-            os.close(self._lifeline)
-            self._lifeline = None
-        return code
+        with self._polling:
+            code = self._process.poll()
+            if code is not None and self._lifeline is not None:
+                self._signal(signal.SIGKILL)  # what the job left running
+                os.close(self._lifeline)
+                self._lifeline = None
+            return code
 
     def terminate(self) -> None:
         self._signal(signal.SIGTERM)

@@ -311,3 +311,33 @@ def test_children_die_with_a_parent_that_is_killed(tmp_path: Path):
 def test_user_errors_keep_their_class(storage: LocalStorage):
     with pytest.raises(UserFunctionError, match=r"job train-m: encode\(\) failed at user_functions/encode.py:3"):
         run(storage, FAIL % "UserFunctionError: encode() failed at user_functions/encode.py:3: KeyError: 'text'")
+
+
+class BrokenOnce(ScriptLauncher):
+    """Cannot start the first job."""
+
+    is_broken = True
+
+    def launch(self, argv: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> RunningJob:
+        if self.is_broken:
+            self.is_broken = False
+            raise JobError("cannot start it")
+        return super().launch(argv, environment, folder, log)
+
+
+def test_a_job_that_cannot_be_started_leaves_its_slot_to_the_next(storage: LocalStorage):
+    backend = LocalBackend(storage, Path.cwd(), launcher=BrokenOnce("print('here')"))
+    with pytest.raises(JobError, match="cannot start it"):
+        run_job(backend, spec(), "log", Recorder())
+    recorder = Recorder()
+    run_job(backend, replace(spec(), attempt="runs/1/attempts/b"), "log", recorder)
+    assert recorder.lines == ["here"]
+
+
+def test_a_job_that_waits_when_all_are_stopped_ends_as_not_started(storage: LocalStorage):
+    backend = LocalBackend(storage, Path.cwd(), launcher=ScriptLauncher("import time; time.sleep(600)"))
+    backend.submit(spec())
+    waiting = backend.submit(replace(spec(), attempt="runs/1/attempts/b", log="runs/1/logs/b.log"))
+    assert str(backend.describe(waiting).state) == "Waiting"
+    backend.stop_all()
+    assert "it was not started any more" in backend.describe(waiting).failure

@@ -26,6 +26,7 @@ from mlpipe.workflow import (
     execute_task_plan,
     get_task_plan,
 )
+from mlpipe.workflow.pool import MAX_THREADS
 
 ENOUGH_S = 30.0
 """More than anything here takes; what is not there by then never comes."""
@@ -349,3 +350,52 @@ def test_an_interrupted_caller_leaves_at_once_and_tells_the_others():
     assert told.wait(ENOUGH_S)
     time.sleep(0.02)
     assert list(pipeline) == []
+
+
+def test_what_follows_a_task_with_a_time_limit_is_not_held_to_it():
+    plan = get_task_plan(
+        [task("Limited", "", "a", timeout_s=0.3), task("Long", "a", "b", lambda pipeline: time.sleep(0.5))]
+    )
+    seen: list[bool] = []
+    asks = task("Asks", "b", "c", lambda pipeline: seen.append(cancelled()))
+    assert execute_task_plan(get_task_plan([*plan.tasks, asks]), Pipeline())["b"] == "Long"
+    assert seen == [False]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_an_interrupt_is_no_outcome(error: BaseException):
+    def leave(pipeline: Pipeline) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        execute_task_plan(get_task_plan([task("Leaves", "", "a", leave)]), Pipeline(), on_failure="finish")
+
+
+def test_every_task_ends_once_for_those_who_listen():
+    def linger(pipeline: Pipeline) -> None:
+        while not cancelled():
+            time.sleep(0.001)
+        time.sleep(0.01)
+
+    events: list[Event] = []
+    tasks = [task("Slow", "", "a", linger, timeout_s=0.02), task("Other", "", "b", lambda pipeline: time.sleep(0.1))]
+    outcome = execute_task_plan(get_task_plan(tasks), Pipeline(), on_failure="finish", listeners=[events.append])
+    assert set(outcome.failed) == {"Slow"}
+    ends = sorted((event.task, str(event.kind)) for event in events if event.kind is not EventKind.STARTED)
+    assert ends == [("Other", "succeeded"), ("Slow", "failed")]
+
+
+def test_many_tasks_with_time_limits_take_turns():
+    running, most, lock = [0], [0], threading.Lock()
+
+    def count(pipeline: Pipeline) -> None:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0.005)
+        with lock:
+            running[0] -= 1
+
+    tasks = [task(f"T{number}", "", f"k{number}", count, timeout_s=ENOUGH_S) for number in range(100)]
+    assert len(list(execute_task_plan(get_task_plan(tasks), Pipeline()))) == 100
+    assert 1 < most[0] <= MAX_THREADS

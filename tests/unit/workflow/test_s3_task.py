@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from mlpipe.errors import PlanError, StorageError, TaskError
 from mlpipe.workflow import Pipeline, S3Task, execute_task_plan, get_task_plan
 from mlpipe.workflow.cancellation import Token, set_current_token
-from mlpipe.workflow.s3 import RESULTS
+from mlpipe.workflow.s3 import RESULTS, _client
 
 
 class Files(S3Task):
@@ -87,3 +88,31 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"cannot write .*file/document/a\.csv"):
         run(Files("a.csv"), tmp_path / "file" / "document")
+
+
+def test_writes_from_threads_of_the_task_count_and_are_refused_alike(tmp_path: Path):
+    class Parallel(Files):
+        def execute(self, pipeline: Pipeline) -> Pipeline:
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(lambda name: self.write_to_s3(pipeline, name, b"abc"), self.names))
+            pipeline["size"] = 3
+            return pipeline
+
+    run(Parallel("a.csv", "b.csv"), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv"]
+    token = Token()
+    token.is_ended = True
+    set_current_token(token)
+    try:
+        with pytest.raises(TaskError, match="is not wanted any more"):
+            Parallel("c.csv").execute(Pipeline({"text": "abc", RESULTS: str(tmp_path)}))
+    finally:
+        set_current_token(None)
+    assert not (tmp_path / "c.csv").exists()
+
+
+def test_a_client_that_cannot_be_made_is_a_storage_error(monkeypatch: pytest.MonkeyPatch):
+    _client.cache_clear()
+    monkeypatch.setenv("AWS_PROFILE", "there-is-no-such-profile")
+    with pytest.raises(StorageError, match=r"cannot write s3://bucket/document/a\.csv"):
+        run(Files("a.csv"), "s3://bucket/document")

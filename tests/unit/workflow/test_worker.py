@@ -238,7 +238,8 @@ def test_the_rest_is_given_back_and_its_lease_ends(queue: FilledQueue, running: 
         leases.append(pipeline[LEASE])
         may_end.wait(60)
 
-    worker = running.start(open_queue(queue.url, 600), ActingService(hang), WorkerOptions(grace=grace))
+    # One thread: beside a free one a poll is open, and this server would hand it what is given back.
+    worker = running.start(open_queue(queue.url, 600), ActingService(hang), WorkerOptions(threads=1, grace=grace))
     wait_until(lambda: leases)
     for _ in range(stops):
         worker.stop()
