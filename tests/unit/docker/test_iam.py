@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from s3_server import Proxy
 
 from mlpipe.storage.s3 import S3Storage
 
+ROOT = FOLDER.parents[1]
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/mlpipe-jobs"
 TAGS = [{"Key": "mlpipe", "Value": "1"}]
 PLACEHOLDERS = {
@@ -177,6 +180,27 @@ def test_a_policy_has_placeholders_where_accounts_differ_and_no_wildcard_for_act
         assert "*" not in "".join(statement["Action"])
         if "*" in statement.get("Resource", ()):
             assert statement["Sid"] in ("KnowTheAccount", "LogInToTheRegistry", "WriteMetrics", "LookAtTheNetwork")
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.name)
+def test_the_page_about_aws_names_every_policy_and_fills_it_in(path: Path):
+    page = (ROOT / "docs" / "aws.md").read_text()
+    assert re.search(rf"^\| .*\b{path.name}\b", page, re.MULTILINE)
+    function = re.search(r"^    fill\(\) \{\n.*?^    \}\n", page, re.MULTILINE | re.DOTALL)
+    assert function
+    values = {name: f"a-{number}/b" for number, name in enumerate(sorted(PLACEHOLDERS - {"REGION"}))}
+    done = subprocess.run(
+        ["bash", "-euc", f"{function[0]}\nfill {path.name}"],
+        env={"PATH": os.environ["PATH"], "AWS_REGION": "eu-central-1", **values},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = re.sub(
+        "|".join(PLACEHOLDERS), lambda found: {**values, "REGION": "eu-central-1"}[found[0]], path.read_text()
+    )
+    assert json.loads(done.stdout) == json.loads(expected)
 
 
 def test_a_call_that_nobody_has_thought_of_is_an_error():
