@@ -9,6 +9,7 @@ This is the only module of the data plane that knows a cloud. Values are never l
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -83,9 +84,9 @@ def _fetch(secret: SecretName) -> str:
 
 
 def _region(name: str) -> str | None:
-    """The region of an ARN; None for a plain name: boto3 finds it."""
+    """The region of an ARN, else that of AWS_REGION, which boto3 does not read; None where boto3 has to find it."""
     parts = name.split(":")
-    return parts[3] if parts[0] == "arn" and len(parts) > 3 else None
+    return parts[3] if parts[0] == "arn" and len(parts) > 3 else os.environ.get("AWS_REGION")
 
 
 def _from_secrets_manager(client: Any, name: str) -> str:

@@ -38,6 +38,14 @@ def test_a_secret_named_by_its_arn_is_looked_for_in_the_region_of_the_arn(cloud:
         fetch_secrets([SecretName("KEY", "secretsmanager", "mlpipe/wandb")])
 
 
+def test_the_region_may_be_named_by_the_variable_that_boto3_does_not_read(cloud: None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    with pytest.raises(JobError, match="region"):
+        fetch_secrets([SecretName("KEY", "ssm", "/mlpipe/wandb")])
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    assert fetch_secrets([SecretName("KEY", "ssm", "/mlpipe/wandb")]) == {"KEY": VALUE}
+
+
 @pytest.mark.parametrize("text", ["secretsmanager:none", "ssm:/none", "secretsmanager:mlpipe/binary"])
 def test_a_secret_that_is_not_there_is_named_with_its_variable(cloud: None, text: str):
     with pytest.raises(JobError, match=f"the secret {text} for KEY "):
