@@ -154,7 +154,7 @@ def infer(settings: Settings, listener: StepListener, run_num: int | None) -> Ru
     claim = own_run(storage, found)
     snapshot = Snapshot(prepared, prepared.key.rpartition("/")[2], True, "it belongs to the run")
     pipeline = Pipeline({PREPARED: snapshot, RUN: claim})
-    tasks = [*(TrainModel(place, name) for name in names), InferModels(place, names), Report(place)]
+    tasks = [*_trainings(place), InferModels(place, names), Report(place)]
     write_state(place, claim, "running")
     return _execute(place, tasks, pipeline)[SUMMARY]
 
@@ -171,7 +171,14 @@ def _until_trained(place: Workplace, *, new: bool) -> Iterator[Step]:
     yield Reconcile(place)
     yield Prepare(place)
     yield ClaimRun(place, new=new)
-    yield from (TrainModel(place, name) for name in place.settings.experiment.model_names)
+    yield from _trainings(place)
+
+
+def _trainings(place: Workplace) -> list[TrainModel]:
+    """The trainings: side by side where there are slots, else one after the other in the order of MODEL_NAMES."""
+    names = place.settings.experiment.model_names
+    before = [None, *names[:-1]] if place.settings.local.max_parallel_jobs == 1 else [None] * len(names)
+    return [TrainModel(place, name, after) for name, after in zip(names, before, strict=True)]
 
 
 def _workplace(settings: Settings, listener: StepListener) -> Workplace:

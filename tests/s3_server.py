@@ -10,42 +10,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-import boto3
-from moto.server import ThreadedMotoServer
-
-ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_CONFIG_FILE": "/dev/null",
-    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-"""What boto3 is given beside AWS_ENDPOINT_URL: nothing of the machine's own."""
-
-
-@contextlib.contextmanager
-def running_server() -> Iterator[str]:
-    """The URL of an S3 server with nothing in it."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
-
-
-def client(endpoint: str):
-    """A client of the server, beside what is tested."""
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
-
 
 @dataclass
 class Request:
@@ -157,3 +121,17 @@ def running_proxy(endpoint: str) -> Iterator[Proxy]:
 
 
 HOP_BY_HOP = {"content-length", "connection", "transfer-encoding", "server", "date"}
+
+
+def once(fault: Fault, applies: str) -> Fault:
+    """A fault for the first request that `applies`: METHOD and the end of the path."""
+    method, _, end = applies.partition(" ")
+    todo = [True]
+
+    def each(request: Request, forward: Forward) -> Answer:
+        if todo and request.method == method and request.path.partition("?")[0].endswith(end):
+            todo.clear()
+            return fault(request, forward)
+        return forward(request)
+
+    return each

@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
-from moto.server import ThreadedMotoServer
+from moto_server import client
 
 from mlpipe.workflow import Key, Pipeline, Task
 from mlpipe.workflow.service import LEASE, MESSAGE, Message
 
 RESULT: Key[object] = Key("result")
-
-ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_REGION": "us-east-1",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_CONFIG_FILE": "/dev/null",
-    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-"""What boto3 is given beside AWS_ENDPOINT_URL: nothing of the machine's own."""
-
-
-@contextlib.contextmanager
-def running_sqs() -> Iterator[str]:
-    """The URL of a server."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
-
-
-def client(endpoint: str) -> Any:
-    """A client of the server, beside what is tested."""
-    return boto3.client(
-        "sqs", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
-    )
 
 
 @dataclass(frozen=True)
@@ -84,7 +52,7 @@ class FilledQueue:
 
 def make_queue(endpoint: str, *, max_receives: int | None = 2) -> FilledQueue:
     """A new queue that puts a message aside after `max_receives` deliveries; without a redrive policy if None."""
-    sqs, name = client(endpoint), uuid.uuid4().hex
+    sqs, name = client("sqs", endpoint), uuid.uuid4().hex
     dead_url = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=dead_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": max_receives})

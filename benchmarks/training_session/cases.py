@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlpipe.settings import load_settings
-from mlpipe.specs import Encoding
+from mlpipe.specs import Encoding, Origin
 from mlpipe.training.job import TrainingJob
 from mlpipe.user_functions import UserFunctions
 
@@ -102,6 +102,8 @@ def training_job(case: Case, folder: Path, threads: int, overrides: Sequence[str
         settings=load_settings(folder / "settings.ini", overrides, {}),
         functions=UserFunctions.load(folder, case.name),
         threads=threads,
+        origin=Origin(run_num=1, run_id="benchmark", job_type="train", snapshot=prepared.name),
+        tracker_files=folder / "tracker",
     )
 
 

@@ -18,12 +18,15 @@ from mlpipe.workflow import Pipeline
 
 
 class TrainModel(Step):
-    """Trains and exports one model; a failure of the model is an outcome, so that the others go on."""
+    """Trains and exports one model; a failure of the model is an outcome, so that the others go on.
 
-    def __init__(self, place: Workplace, model_name: str) -> None:
+    `after` is a model whose training comes first, where not both can train at once.
+    """
+
+    def __init__(self, place: Workplace, model_name: str, after: str | None = None) -> None:
         self._place = place
         self._model_name = model_name
-        self.input_keys = (PREPARED, RUN)
+        self.input_keys = (PREPARED, RUN, *([trained(after)] if after else []))
         self.output_keys = (trained(model_name),)
 
     @property

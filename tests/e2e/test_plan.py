@@ -24,10 +24,12 @@ def test_the_plan_of_a_first_run_names_every_task_and_starts_nothing(tmp_path: P
         (2, "Prepare", "prepare"),
         (3, "ClaimRun", None),
         (4, "TrainModel(small)", "train-small"),
-        (4, "TrainModel(large)", "train-large"),
-        (5, "InferModels", "infer"),
-        (6, "Report", None),
+        (5, "TrainModel(large)", "train-large"),
+        (6, "InferModels", "infer"),
+        (7, "Report", None),
     ]
+    side_by_side = planned(project, "--set", "local.max_parallel_jobs=2")
+    assert [task["stage"] for task in side_by_side] == [1, 2, 3, 4, 4, 5, 6]
     training = tasks[3]["request"]
     assert training["files"]["input/config/hyperparameters.json"]["learning_rate"] == "0.05"
     assert hashes(project.folder) == before

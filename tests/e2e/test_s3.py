@@ -8,8 +8,8 @@ import re
 import time
 from pathlib import Path
 
+import moto_server
 import pytest
-import s3_server
 from e2e.project import Project, error_of
 
 from mlpipe.storage.s3 import S3Storage
@@ -35,7 +35,7 @@ def uri(bucket: str, project: Project) -> str:
 
 
 def contents(bucket: str, endpoint: str) -> dict[str, bytes]:
-    client = s3_server.client(endpoint)
+    client = moto_server.client("s3", endpoint)
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
     return {key: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}

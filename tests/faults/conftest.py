@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqs_server import running_sqs
+from moto_server import running_server
 
 
 @pytest.fixture(scope="session")
 def sqs() -> Iterator[str]:
     """The URL of an SQS server."""
-    with running_sqs() as endpoint:
+    with running_server() as endpoint:
         yield endpoint

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from sqs_server import ENVIRONMENT, FilledQueue, make_queue, wait_until
+from moto_server import ENVIRONMENT
+from sqs_server import FilledQueue, make_queue, wait_until
 
 pytestmark = pytest.mark.faults
 

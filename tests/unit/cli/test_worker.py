@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqs_server import ENVIRONMENT, FilledQueue, make_queue, running_sqs
+from moto_server import ENVIRONMENT, running_server
+from sqs_server import FilledQueue, make_queue
 
 from mlpipe.cli.app import main
 
@@ -18,7 +19,7 @@ EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "worker.md").read_t
 
 @pytest.fixture
 def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[FilledQueue]:
-    with running_sqs() as endpoint:
+    with running_server() as endpoint:
         for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": endpoint}).items():
             monkeypatch.setenv(name, value)
         yield make_queue(endpoint)

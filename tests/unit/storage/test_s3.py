@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
+import moto_server
 import pytest
-import s3_server
 from s3_server import Proxy
 
 from mlpipe.errors import IntegrityError, StorageError
@@ -26,7 +26,7 @@ def test_a_storage_may_be_a_whole_bucket(bucket: str):
 
 
 def test_markers_of_folders_that_other_tools_make_are_no_files(bucket: str, s3_endpoint: str, tmp_path: Path):
-    client = s3_server.client(s3_endpoint)
+    client = moto_server.client("s3", s3_endpoint)
     for key in ("p/a/", "p/a/b/", "p/a/b/c"):
         client.put_object(Bucket=bucket, Key=key, Body=b"")
     storage = S3Storage(f"s3://{bucket}/p")
@@ -39,7 +39,7 @@ def test_markers_of_folders_that_other_tools_make_are_no_files(bucket: str, s3_e
 def test_a_key_that_would_be_written_outside_the_folder_is_refused(
     bucket: str, s3_endpoint: str, tmp_path: Path, name: str
 ):
-    s3_server.client(s3_endpoint).put_object(Bucket=bucket, Key=f"p/a/{name}", Body=b"")
+    moto_server.client("s3", s3_endpoint).put_object(Bucket=bucket, Key=f"p/a/{name}", Body=b"")
     with pytest.raises(StorageError, match="is not a path inside"):
         S3Storage(f"s3://{bucket}/p").fetch("a", tmp_path / "job" / "a")
     assert list(tmp_path.iterdir()) == []
@@ -115,3 +115,8 @@ def test_a_damaged_intent_is_named(bucket: str, content: bytes):
 def test_publishing_nothing_is_refused(bucket: str):
     with pytest.raises(StorageError, match=rf"cannot publish s3://{bucket}/p/attempt/: nothing stands there"):
         S3Storage(f"s3://{bucket}/p").publish("attempt", "unit")
+
+
+def test_the_region_of_the_settings_is_signed_for(bucket: str, proxy: Proxy):
+    S3Storage(f"s3://{bucket}", S3(region="eu-central-1")).write("a", b"")
+    assert "/eu-central-1/s3/" in proxy.requests[0].headers["Authorization"]

@@ -13,17 +13,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import botocore.endpoint
+import moto_server
 import pytest
-import s3_server
-from s3_server import Answer, DropReplyError, Forward, Proxy, Request, refusal
+from s3_server import Answer, DropReplyError, Forward, Proxy, Request, once, refusal
 
 from mlpipe.errors import StorageError
 from mlpipe.manifest import write_manifest
 from mlpipe.runs import ExperimentTree
-from mlpipe.settings import S3
 from mlpipe.storage.claims import claim_run, current_owner, is_owner, run_numbers
 from mlpipe.storage.s3 import S3Storage
-from mlpipe.storage.units import commit, is_committed
+from mlpipe.storage.units import is_committed
 
 pytestmark = pytest.mark.faults
 
@@ -82,20 +81,6 @@ def test_eight_racers_get_distinct_numbers_without_a_gap_in_200_rounds(uri: str)
     race(uri, 200)
 
 
-def once(fault: s3_server.Fault, applies: str) -> s3_server.Fault:
-    """A fault for the first request that `applies`: METHOD and the end of the path."""
-    method, _, end = applies.partition(" ")
-    todo = [True]
-
-    def each(request: Request, forward: Forward) -> Answer:
-        if todo and request.method == method and request.path.partition("?")[0].endswith(end):
-            todo.clear()
-            return fault(request, forward)
-        return forward(request)
-
-    return each
-
-
 def drop_reply(request: Request, forward: Forward) -> Answer:
     """The request arrives, and its reply does not."""
     forward(request)
@@ -136,7 +121,7 @@ def test_what_was_removed_meanwhile_is_not_replaced(uri: str, proxy: Proxy, s3_e
     storage.write("production.json", b"one")
 
     def removed(request: Request, forward: Forward) -> Answer:
-        s3_server.client(s3_endpoint).delete_object(Bucket=bucket, Key="some/prefix/production.json")
+        moto_server.client("s3", s3_endpoint).delete_object(Bucket=bucket, Key="some/prefix/production.json")
         return forward(request)
 
     proxy.fault = once(removed, "PUT production.json")
@@ -205,7 +190,7 @@ def begun_now(request: Request, forward: Forward) -> Answer:
 
 
 def test_the_first_claim_aborts_uploads_that_nobody_can_be_at_any_more(uri: str, bucket: str, s3_endpoint: str):
-    client = s3_server.client(s3_endpoint)
+    client = moto_server.client("s3", s3_endpoint)
     client.create_multipart_upload(Bucket=bucket, Key="some/prefix/a")
     S3Storage(uri).create("b", b"")
     assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
@@ -248,114 +233,13 @@ def test_a_kill_within_an_upload_leaves_no_unit_and_its_orphan_is_aborted_later(
     storage = S3Storage(uri)
     assert "model.pt" not in storage.files("attempts/x/model")
     assert not is_committed(storage, "models/m")
-    client = s3_server.client(s3_endpoint)
+    client = moto_server.client("s3", s3_endpoint)
     other = client.create_multipart_upload(Bucket=bucket, Key="some/prefix-of-another/a")["UploadId"]
     storage.create("a", b"")
     assert storage.abort_orphans(timedelta(hours=1)) == []
     assert len(client.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 2
     assert storage.abort_orphans(timedelta()) == [f"{uri}/attempts/x/model/model.pt"]
     assert [left["UploadId"] for left in client.list_multipart_uploads(Bucket=bucket)["Uploads"]] == [other]
-
-
-def make_output(storage: S3Storage, folder: Path, key: str) -> None:
-    (folder / "plots").mkdir(parents=True)
-    (folder / "model.pt").write_text(key)
-    (folder / "plots" / "a.svg").write_text(key)
-    write_manifest(folder)
-    storage.store(folder, key)
-
-
-@pytest.mark.parametrize("is_executed", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_a_publication_that_died_at_any_request_is_completed_by_the_next_and_never_mixed(
-    uri: str, proxy: Proxy, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_executed: bool
-):
-    dying, storage = S3Storage(uri), direct(uri, s3_endpoint, monkeypatch)
-    for died_at in range(1, 100):
-        first, second, unit = (f"{died_at}/{name}" for name in ("first", "second", "unit"))
-        for key in (first, second):
-            make_output(storage, tmp_path / key, key)
-        start = len(proxy.requests)
-
-        def die(request: Request, forward: Forward, at: int = start + died_at) -> Answer:
-            if len(proxy.requests) < at or (is_executed and len(proxy.requests) == at):
-                return forward(request)
-            return refusal(403, "AccessDenied")
-
-        proxy.fault = die
-        try:
-            commit(dying, first, unit)
-        except StorageError:
-            pass
-        else:
-            break
-        committed = commit(storage, second, unit)
-        content = {name: committed.read(name) for name in committed.files}
-        assert content["model.pt"] == content["plots/a.svg"]
-        assert set(storage.files(unit)) == {*content, "manifest.json", "_SUCCESS"}
-        assert storage.files(second) == {}
-    assert died_at > 15
-
-
-def test_a_publication_that_ended_just_before_another_began_is_left_alone(
-    uri: str, proxy: Proxy, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    slow, fast = S3Storage(uri), direct(uri, s3_endpoint, monkeypatch)
-    for name in ("slow", "fast"):
-        make_output(fast, tmp_path / name, f"attempt/{name}")
-
-    def overtaken(request: Request, forward: Forward) -> Answer:
-        commit(fast, "attempt/fast", "models/m")
-        return forward(request)
-
-    proxy.fault = once(overtaken, "PUT models/m/.publishing.json")
-    unit = commit(slow, "attempt/slow", "models/m")
-    assert unit.read("model.pt") == b"attempt/fast"
-    assert {key for key in keys(uri, s3_endpoint) if "publishing" in key} == set()
-
-
-def test_a_publication_that_another_process_carries_out_as_well_is_the_own(
-    uri: str, proxy: Proxy, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    slow, fast = S3Storage(uri), direct(uri, s3_endpoint, monkeypatch)
-    for name in ("slow", "fast"):
-        make_output(fast, tmp_path / name, f"attempt/{name}")
-
-    def helped(request: Request, forward: Forward) -> Answer:
-        assert commit(fast, "attempt/fast", "models/m").read("model.pt") == b"attempt/slow"
-        return forward(request)
-
-    proxy.fault = once(helped, "PUT models/m/model.pt")
-    unit = commit(slow, "attempt/slow", "models/m")
-    assert unit.read("plots/a.svg") == b"attempt/slow"
-    assert {key.partition("prefix/")[2] for key in keys(uri, s3_endpoint)} == {
-        f"models/m/{name}" for name in (*unit.files, "manifest.json", "_SUCCESS")
-    }
-
-
-def direct(uri: str, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> S3Storage:
-    """The same storage without the proxy."""
-    with monkeypatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", endpoint)
-        return S3Storage(uri)
-
-
-def keys(uri: str, endpoint: str) -> set[str]:
-    """Every key of the bucket."""
-    listed = s3_server.client(endpoint).list_objects_v2(Bucket=uri.split("/")[2])
-    return {entry["Key"] for entry in listed["Contents"]}
-
-
-def test_a_publication_that_nobody_can_carry_out_any_more_is_replaced(uri: str, proxy: Proxy, tmp_path: Path):
-    storage = S3Storage(uri)
-    for name in ("first", "second"):
-        storage.write(f"attempt/{name}/a", name.encode())
-        storage.write(f"attempt/{name}/_SUCCESS", name.encode())
-    proxy.fault = once(lambda request, forward: refusal(403, "AccessDenied"), "PUT models/m/a")
-    with pytest.raises(StorageError):
-        storage.publish("attempt/first", "models/m")
-    storage.delete("attempt/first")
-    assert storage.publish("attempt/second", "models/m")
-    assert storage.read("models/m/a") == b"second"
 
 
 def test_two_refusals_for_now_are_got_over(uri: str, proxy: Proxy, waits: Waits):
@@ -513,8 +397,3 @@ def test_a_server_that_does_not_answer_is_an_error_in_bounded_time(
     assert "AWS_ENDPOINT_URL" in caught.value.hint
     assert len(waits.seconds) == 7
     assert sum(waits.seconds) < 90
-
-
-def test_the_region_of_the_settings_is_signed_for(uri: str, proxy: Proxy):
-    S3Storage(uri, S3(region="eu-central-1")).write("a", b"")
-    assert "/eu-central-1/s3/" in proxy.requests[0].headers["Authorization"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqs_server import ENVIRONMENT, FilledQueue, make_queue, running_sqs
+from moto_server import ENVIRONMENT, running_server
+from sqs_server import FilledQueue, make_queue
 
 
 @pytest.fixture(scope="session")
 def sqs() -> Iterator[str]:
     """The URL of an SQS server."""
-    with running_sqs() as endpoint:
+    with running_server() as endpoint:
         yield endpoint
 
 

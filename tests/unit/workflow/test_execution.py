@@ -130,6 +130,7 @@ def test_with_finish_everything_that_can_be_done_is_done():
     assert sorted(outcome.pipeline) == ["c", "e"]
 
 
+@pytest.mark.faults  # row 31
 def test_after_a_failure_only_what_is_missing_is_run_again():
     ran: list[str] = []
     broken = [True]
@@ -153,6 +154,7 @@ def test_after_a_failure_only_what_is_missing_is_run_again():
     assert ran == ["A", "B", "B", "C"]
 
 
+@pytest.mark.faults  # row 31
 def test_two_executions_of_one_pipeline_are_refused():
     started, go_on = threading.Event(), threading.Event()
 

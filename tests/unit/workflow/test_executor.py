@@ -44,11 +44,13 @@ def test_values_are_shared_and_not_copied():
     assert pages == ["a", "b"]
 
 
+@pytest.mark.faults  # row 31
 def test_reading_an_undeclared_key_names_task_and_key():
     with pytest.raises(PlanError, match="Acting reads 'secret', which is not among its input_keys"):
         execute(task(lambda p: p["secret"]), {"secret": 1})
 
 
+@pytest.mark.faults  # row 31
 def test_writing_an_undeclared_key_names_task_and_key():
     with pytest.raises(PlanError, match="Acting writes 'other', which is not among its output_keys"):
         execute(task(lambda p: p.__setitem__("other", 1)))

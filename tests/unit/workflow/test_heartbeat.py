@@ -3,7 +3,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from sqs_server import FilledQueue, client, wait_until
+from moto_server import client
+from sqs_server import FilledQueue, wait_until
 
 from mlpipe.errors import LeaseLost
 from mlpipe.workflow.heartbeat import Heartbeat
@@ -77,7 +78,9 @@ def test_a_queue_that_is_gone_ends_every_lease(queue: FilledQueue, clock: Clock)
 
 def test_while_the_queue_cannot_be_reached_a_lease_lasts_to_its_own_deadline(queue: FilledQueue, clock: Clock):
     queue.send("a")
-    heartbeat = Heartbeat(SqsQueue(queue.url, 60, patient=queue.client, prompt=client("http://127.0.0.1:1")), clock)
+    heartbeat = Heartbeat(
+        SqsQueue(queue.url, 60, patient=queue.client, prompt=client("sqs", "http://127.0.0.1:1")), clock
+    )
     lease = heartbeat.add(open_queue(queue.url, 60).receive(1, 0)[0])
     clock.now = 50
     heartbeat.beat()

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
-from sqs_server import FilledQueue, client, make_queue, wait_until
+from moto_server import client
+from sqs_server import FilledQueue, make_queue, wait_until
 
 from mlpipe.errors import QueueError, QueueUnavailable
 from mlpipe.workflow.queue import SqsQueue, is_transient, open_queue
@@ -49,7 +50,7 @@ def test_a_queue_that_is_not_there_is_named(queue: FilledQueue):
 
 
 def test_a_queue_that_does_not_answer_may_be_there_later(queue: FilledQueue):
-    dead = client("http://127.0.0.1:1")
+    dead = client("sqs", "http://127.0.0.1:1")
     with pytest.raises(QueueUnavailable, match="could not receive from"):
         SqsQueue(queue.url, 60, patient=dead, prompt=dead).receive(1, 0)
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
-from sqs_server import ActingService, FilledQueue, client, make_queue, wait_until
+from moto_server import client
+from sqs_server import ActingService, FilledQueue, make_queue, wait_until
 
 from mlpipe.errors import LeaseLost, PlanError, PoisonMessage, QueueError, StorageError
 from mlpipe.workflow import Pipeline
@@ -179,7 +180,7 @@ def lose_and_ask(pipeline: Pipeline) -> None:
 @pytest.mark.parametrize("action", [lose, lose_and_ask])
 def test_a_message_whose_lease_ran_out_is_not_deleted(queue: FilledQueue, action: Callable[[Pipeline], None]):
     queue.send("a")
-    silent = SqsQueue(queue.url, 1, patient=queue.client, prompt=client("http://127.0.0.1:1"))
+    silent = SqsQueue(queue.url, 1, patient=queue.client, prompt=client("sqs", "http://127.0.0.1:1"))
     records: list[Mapping[str, object]] = []
     Worker(silent, ActingService(action), WorkerOptions(max_messages=1), records.append).run()
     assert outcomes(records) == ["lost"]
