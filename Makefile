@@ -9,14 +9,15 @@ PIP_LOG := $(VENV)/pip.log
 PIP_INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check
 OR_EXPLAIN = > $(PIP_LOG) 2>&1 || { tail -n 20 $(PIP_LOG); echo "error: pip failed, see $(PIP_LOG)"; exit 1; }
 
-.PHONY: documents help demo dev test slow lint bench docs clean
+.PHONY: documents help demo dev test slow image lint bench docs clean
 
 help:
 	@echo "make demo    train and compare two models on real text"
 	@echo "make documents  read PDFs from a queue, and classify them with a model that mlpipe made"
 	@echo "make test    the test suite"
 	@echo "make slow    the tests that take minutes"
-	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make image   build the images of docker/ and train in them; as root, with buildah and debootstrap"
+	@echo "make lint    ruff, mypy, import-linter, hadolint, shellcheck"
 	@echo "make bench   the benchmarks"
 	@echo "make docs    write docs/commands.md from the commands"
 	@echo "make dev     only install what test and lint need"
@@ -39,11 +40,16 @@ test: $(VENV)/dev
 slow: $(VENV)/dev $(VENV)/encoder
 	$(BIN)/pytest -m slow -rs
 
+image: $(VENV)/dev
+	$(BIN)/pytest -m image -rs
+
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/hadolint docker/Dockerfile docker/example/Dockerfile
+	$(BIN)/shellcheck docker/build_and_push.sh
 
 bench: $(VENV)/dev
 	set -e; for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark; done

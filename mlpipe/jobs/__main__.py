@@ -33,6 +33,7 @@ from mlpipe.jobs.processes import (
     report_file,
     run_ranks,
 )
+from mlpipe.jobs.secrets import fetch_secrets, named_secrets
 from mlpipe.manifest import write_manifest
 
 STEPS = {
@@ -73,10 +74,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(folders: ContractFolders) -> None:
-    context = read_context(folders, check=not is_rank())  # checked a moment ago, by the process that started this one
+    # Where this is one of several processes, the one that started it has checked a moment ago.
+    context = read_context(folders, os.environ, check=not is_rank())
     if context.step not in STEPS:
         raise JobError(f"unknown step {context.step!r}; expected one of {', '.join(STEPS)}")
     os.environ.update(sagemaker_variables(folders, context))
+    if not is_rank():  # the others inherit them
+        os.environ.update(fetch_secrets(named_secrets(os.environ)))
     if is_distributed(context) and not is_rank():
         hosts = read_hosts(folders)
         run_ranks(process_count(context), context.threads, hosts, folders.base / "processes")

@@ -20,6 +20,9 @@ from mlpipe.settings import Settings
 from mlpipe.specs import FileRecord, JobKind
 from mlpipe.user_functions import UserFunctions
 
+TRIAL_MARK = "_tuning_objective_metric"
+"""What the service puts among the hyperparameters of a training job that is a trial of a tuning job."""
+
 
 @dataclass(frozen=True)
 class JobContext:
@@ -68,8 +71,10 @@ def job_folders(arguments: list[str], environment: Mapping[str, str]) -> Contrac
     return ContractFolders.of(JobKind.TRAINING if arguments == ["train"] else JobKind.PROCESSING, base)
 
 
-def read_context(folders: ContractFolders, *, check: bool = True) -> JobContext:
+def read_context(folders: ContractFolders, environment: Mapping[str, str], *, check: bool = True) -> JobContext:
     """Read the `job` channel and, unless `check` is off, check every other channel against it.
+
+    A training job that is a trial of a tuning job has checkpoints of its own below the folder that all trials share.
 
     Raises IntegrityError where a file differs from what was committed.
     """
@@ -77,9 +82,11 @@ def read_context(folders: ContractFolders, *, check: bool = True) -> JobContext:
     job = _read_json(channel / "job.json")
     settings = Settings.from_json(_read_json(channel / "settings.resolved.json"))
     model_name = job["arguments"].get("model_name")
+    checkpoints = folders.checkpoints
     if model_name:
         wire = _read_json(folders.base / "input" / "config" / "hyperparameters.json")
         settings = settings.with_hyperparameters(model_name, _own_hyperparameters(wire))
+        checkpoints = checkpoints / _trial_name(environment) if TRIAL_MARK in wire else checkpoints
     channels = {name: folders.inputs / name for name in job["channels"]}
     for name, files in job["channels"].items() if check else ():
         check_folder(channels[name], {path: FileRecord(**record) for path, record in files.items()}, name)
@@ -92,7 +99,7 @@ def read_context(folders: ContractFolders, *, check: bool = True) -> JobContext:
         channels=channels,
         channels_sha256=digest(to_bytes(job["channels"])),
         output=folders.output,
-        checkpoints=folders.checkpoints,
+        checkpoints=checkpoints,
         output_data=folders.output_data,
         model_name=model_name,
         arguments=job["arguments"],
@@ -119,11 +126,18 @@ def sagemaker_variables(folders: ContractFolders, context: JobContext) -> dict[s
 
 def _own_hyperparameters(wire: Mapping[str, str]) -> dict[str, str]:
     """The model's hyperparameters without those that the service adds for itself."""
-    return {
-        name: text
-        for name, text in wire.items()
-        if not name.startswith("sagemaker_") and name != "_tuning_objective_metric"
-    }
+    return {name: text for name, text in wire.items() if not name.startswith("sagemaker_") and name != TRIAL_MARK}
+
+
+def _trial_name(environment: Mapping[str, str]) -> str:
+    """The name of this training job among those of its tuning job, which all have one folder for their checkpoints."""
+    name = environment.get("TRAINING_JOB_NAME")
+    if not name:
+        raise JobError(
+            f"a trial of a tuning job ({TRIAL_MARK} is among its hyperparameters) has no TRAINING_JOB_NAME",
+            hint="the platform sets this variable; without it, the trials would go on from each other's checkpoints",
+        )
+    return name
 
 
 def _read_json(path: Path) -> Any:
