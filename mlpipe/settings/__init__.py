@@ -2,7 +2,8 @@
 
 from mlpipe.settings.resolved import DataFunctionSettings, ModelFunctionSettings, Settings
 from mlpipe.settings.resolving import load_settings
-from mlpipe.settings.schema import S3, Data, Experiment, Hyperparameters, Inference, Local, Tracking, Training, Tuning
+from mlpipe.settings.schema import S3, Data, Experiment, Hyperparameters, Inference, Local, Tracking, Training
+from mlpipe.settings.tuning import Tuning
 
 __all__ = [
     "S3",

@@ -11,7 +11,8 @@ from mlpipe.settings.entries import Entry, Source
 from mlpipe.settings.fields import SINGLE_VALUE, expectation, is_list, is_tunable, scalar
 from mlpipe.settings.problems import Problems, nearest, shown
 from mlpipe.settings.reading import Header
-from mlpipe.settings.schema import PER_MODEL_SECTIONS, SECTION_MODELS, SECTION_NAMES, Hyperparameters, Section
+from mlpipe.settings.schema import PER_MODEL_SECTIONS, SECTION_MODELS, SECTION_NAMES, Hyperparameters
+from mlpipe.settings.section import Section
 
 Group = tuple[str, str]
 """A section and, in lower case, the model that it is for; "" where it is for all models."""

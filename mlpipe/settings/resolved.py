@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mlpipe.errors import SettingsError
-from mlpipe.settings.schema import S3, Data, Experiment, Hyperparameters, Inference, Local, Tracking, Training, Tuning
+from mlpipe.settings.schema import S3, Data, Experiment, Hyperparameters, Inference, Local, Tracking, Training
+from mlpipe.settings.tuning import Tuning
 from mlpipe.specs import Scalar
 
 T = TypeVar("T")

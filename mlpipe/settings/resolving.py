@@ -23,11 +23,11 @@ from mlpipe.settings.schema import (
     Hyperparameters,
     Inference,
     Local,
-    Section,
     Tracking,
     Training,
-    Tuning,
 )
+from mlpipe.settings.section import Section
+from mlpipe.settings.tuning import Tuning
 
 S = TypeVar("S", bound=Section)
 Groups = Mapping[Group, Sequence[Entry]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mlpipe.settings.fields import (
     AccountId,
@@ -32,12 +32,8 @@ from mlpipe.settings.fields import (
     WholeNumber,
     refused,
 )
-
-
-class Section(BaseModel):
-    """Base of the sections: frozen, unknown keys refused, no number that is not finite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+from mlpipe.settings.section import Section
+from mlpipe.settings.tuning import Tuning
 
 
 class Experiment(Section):
@@ -250,16 +246,6 @@ class Hyperparameters(Section):
         """Every hyperparameter as it may be written in a settings file, by name: how a job is given them."""
         values = self.model_dump().items()
         return {name: ", ".join(value) if isinstance(value, tuple) else str(value) for name, value in values}
-
-
-class Tuning(Section):
-    """[TUNING]: what is best."""
-
-    objective_type: Literal["auto", "Maximize", "Minimize"] = Field(
-        default="auto",
-        description="Whether a higher or a lower OBJECTIVE_METRIC_NAME is better; auto minimizes log_loss and "
-        "maximizes any other.",
-    )
 
 
 class Inference(Section):
