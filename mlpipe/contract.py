@@ -18,8 +18,15 @@ DEFAULT_BASE_DIR = "/opt/ml"
 JOB_CHANNEL = "job"
 """The channel that carries what mlpipe adds: settings.resolved.json, user_functions/, and job.json."""
 
+SOURCES_FOLDER = "sources"
+"""The folder of that channel with copies of [DATA] SOURCES, for a job that runs on another machine: it is the working
+directory there, as the folder of the settings file is here."""
+
 PARENT_VARIABLE = "MLPIPE_PARENT_FD"
 """The descriptor of a pipe whose other end closes when the process that started the job is gone."""
+
+SECRET_PREFIX = "MLPIPE_SECRET_"
+"""How the names of the variables begin that name a secret; the rest is the variable that the secret is put into."""
 
 PROGRESS_MARK = "progress: "
 """How the lines of a log begin that are of interest only until the next one comes."""

@@ -7,6 +7,7 @@
     │   └── DataError           3   the rows that reconcile() yields cannot be used
     ├── StorageError            4   a folder or bucket could not be read or written
     │   └── IntegrityError      4   a committed file is not what its manifest vouches for
+    ├── CloudError              4   a service refused a request, or could not be reached
     ├── JobError                1   a job ended without doing its work
     ├── ExportError             1   no TorchScript export of a model equals the model
     ├── PlanError               1   Tasks that do not fit together
@@ -70,6 +71,12 @@ class StorageError(MlpipeError):
 
 class IntegrityError(StorageError):
     """A committed file is missing or differs from what its manifest vouches for."""
+
+
+class CloudError(MlpipeError):
+    """A cloud service refused a request or could not be reached; the message says what it was asked, and its answer."""
+
+    exit_code = 4
 
 
 class JobError(MlpipeError):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from mlpipe.backends import LocalBackend
+from mlpipe.backends import Backend, WorstCase
+from mlpipe.backends.choice import backend_of, with_placeholders
 from mlpipe.catalog import find_run, newest_committed_run, prepared_of, recorded_threads, settings_of
-from mlpipe.errors import Interrupted, MlpipeError
+from mlpipe.errors import Interrupted, MlpipeError, UsageError
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.settings import Settings
-from mlpipe.settings.packages import check_tracker
 from mlpipe.steps.claim import ClaimRun
 from mlpipe.steps.infer import InferModels
 from mlpipe.steps.keys import PREPARED, RECONCILED, RUN, SUMMARY, trained
@@ -29,6 +28,7 @@ from mlpipe.steps.verify import Verification, verify_run
 from mlpipe.steps.workplace import QuietListener, StepListener, Workplace
 from mlpipe.storage import LocalStorage, Storage
 from mlpipe.storage.claims import is_run_committed, own_run
+from mlpipe.storage.empty import EmptyStorage
 from mlpipe.storage.units import is_committed
 from mlpipe.user_functions import read_user_source
 from mlpipe.workflow import Pipeline, Task, execute_task_plan, get_task_plan
@@ -46,6 +46,14 @@ class PlannedTask:
     decision: str
     job: str | None
     request: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command would do, and what its jobs may cost; None where jobs cost nothing."""
+
+    tasks: list[PlannedTask]
+    worst_case: WorstCase | None
 
 
 @dataclass(frozen=True)
@@ -81,13 +89,13 @@ def tree_of(settings: Settings) -> ExperimentTree:
 def reconcile(settings: Settings, listener: StepListener, *, force: bool = False) -> Snapshot:
     """Collect the labelled rows; with `force` even where nothing has changed."""
     place = _workplace(settings, listener)
-    return _execute(place, [Reconcile(place, force=force)])[RECONCILED]
+    return _execute(place, _checked(place, [Reconcile(place, force=force)]))[RECONCILED]
 
 
 def prepare(settings: Settings, listener: StepListener) -> Snapshot:
     """Split and encode the rows, after collecting them where that is needed."""
     place = _workplace(settings, listener)
-    return _execute(place, [Reconcile(place), Prepare(place)])[PREPARED]
+    return _execute(place, _checked(place, [Reconcile(place), Prepare(place)]))[PREPARED]
 
 
 def train(settings: Settings, listener: StepListener, *, new: bool = False) -> TrainedRun:
@@ -97,7 +105,7 @@ def train(settings: Settings, listener: StepListener, *, new: bool = False) -> T
     """
     place = _workplace(settings, listener)
     names = settings.experiment.model_names
-    pipeline = _execute(place, [*_until_trained(place, new=new)])
+    pipeline = _execute(place, _checked(place, [*_until_trained(place, new=new)]))
     claim = pipeline[RUN]
     failed = tuple(pipeline[trained(name)] for name in names if not pipeline[trained(name)].is_published)
     published = tuple(name for name in names if pipeline[trained(name)].is_published)
@@ -114,12 +122,54 @@ def run(settings: Settings, listener: StepListener, *, new: bool = False) -> Run
     Models that failed are named in the summary (`RunSummary.failure`); anything else that goes wrong is raised.
     """
     place = _workplace(settings, listener)
-    return _execute(place, _all_steps(place, new=new))[SUMMARY]
+    return _execute(place, _checked(place, _all_steps(place, new=new)))[SUMMARY]
 
 
-def plan(settings: Settings, *, new: bool = False) -> list[PlannedTask]:
-    """What `run` would do: its tasks in order, their decisions, and the jobs that they would start; nothing happens."""
-    place, outlook, planned = _workplace(settings, QuietListener()), Outlook(), []
+def start(settings: Settings, listener: StepListener, *, new: bool = False) -> TrainedRun:
+    """Collect and prepare the data, start as many trainings as may run side by side, and leave them to the backend.
+
+    `resume` goes on from there. UsageError where the jobs of the backend end with the command.
+    """
+    place = _workplace(settings, listener)
+    if not place.backend.is_remote:
+        raise UsageError(
+            f"--detach: the jobs of BACKEND = {settings.experiment.backend} end with the command",
+            hint="leave --detach out; a run that was interrupted is resumed by the same command",
+        )
+    _checked(place, _all_steps(place, new=new))
+    pipeline = _execute(place, [Reconcile(place), Prepare(place), ClaimRun(place, new=new)])
+    claim = pipeline[RUN]
+    started = _trainings(place)[: settings.limits.max_parallel_jobs]
+    for training in started:
+        training.start(pipeline)
+    write_state(place, claim, "detached")
+    names = settings.experiment.model_names[: len(started)]
+    return TrainedRun(claim.run.run_num, place.storage.locate(claim.run.root), names)
+
+
+def resume(settings: Settings, listener: StepListener, run_num: int) -> RunSummary:
+    """Complete an uncommitted run with its own settings and functions; jobs that still run are taken up again."""
+    storage, tree = storage_of(settings), tree_of(settings)
+    found = find_run(storage, tree, run_num)
+    if is_run_committed(storage, found):
+        raise UsageError(f"run {run_num} is committed", hint=f"`mlpipe show {run_num}` prints it")
+    return _complete(_workplace_of_run(settings, listener, storage, found), found)
+
+
+def find(settings: Settings, run_num: int) -> tuple[Storage, Backend, RunTree]:
+    """A run, where it lies, and where its jobs run; UsageError where there is no such run."""
+    storage = storage_of(settings)
+    run = find_run(storage, tree_of(settings), run_num)
+    return storage, backend_of(settings, storage), run
+
+
+def plan(settings: Settings, *, new: bool = False, is_offline: bool = False) -> Plan:
+    """What `run` would do: its tasks in order, their decisions, and the jobs that they would start; nothing happens.
+
+    Offline, the storage is taken to be empty, what an account would tell has placeholders, and no network is used.
+    """
+    settings = with_placeholders(settings) if is_offline else settings
+    place, outlook, planned, specs = _workplace(settings, QuietListener(), is_offline=is_offline), Outlook(), [], []
     for stage, tasks in enumerate(get_task_plan(_all_steps(place, new=new)), start=1):
         for task in tasks:
             preview = cast(Step, task).preview(outlook)
@@ -127,7 +177,8 @@ def plan(settings: Settings, *, new: bool = False) -> list[PlannedTask]:
             request = place.backend.plan(job) if job else None
             name = job.name if job else None
             planned.append(PlannedTask(stage, preview.task, preview.decision, name, request))
-    return planned
+            specs += [job] if job else []
+    return Plan(planned, place.backend.worst_case(specs))
 
 
 def infer(settings: Settings, listener: StepListener, run_num: int | None) -> RunSummary | Verification:
@@ -139,11 +190,13 @@ def infer(settings: Settings, listener: StepListener, run_num: int | None) -> Ru
     storage, tree = storage_of(settings), tree_of(settings)
     found = newest_committed_run(storage, tree) if run_num is None else find_run(storage, tree, run_num)
     place = _workplace_of_run(settings, listener, storage, found)
-    prepared = prepared_of(storage, tree, found)
     names = place.settings.experiment.model_names
     if is_run_committed(storage, found):
-        with _interruptible(f"`mlpipe infer {settings.source.name} --run-num {found.run_num}` starts it again"):
-            return verify_run(place, found, prepared, names)
+        try:
+            return verify_run(place, found, prepared_of(storage, tree, found), names)
+        except KeyboardInterrupt as error:
+            again = f"`mlpipe infer {settings.source.name} --run-num {found.run_num}` starts it again"
+            raise Interrupted(f"interrupted; {place.backend.leave_all()}", hint=again) from error
     published = [name for name in names if is_committed(storage, found.model(name))]
     if len(published) < len(names):
         missing = ", ".join(name for name in names if name not in published)
@@ -151,10 +204,16 @@ def infer(settings: Settings, listener: StepListener, run_num: int | None) -> Ru
             f"run {found.run_num} is not trained: {missing} has no exported model",
             hint=f"`mlpipe run {settings.source.name}` with the run's settings and functions resumes it",
         )
-    claim = own_run(storage, found)
+    return _complete(place, found)
+
+
+def _complete(place: Workplace, run: RunTree) -> RunSummary:
+    """Take a run over, and do whatever it lacks."""
+    prepared = prepared_of(place.storage, place.tree, run)
+    claim = own_run(place.storage, run)
     snapshot = Snapshot(prepared, prepared.key.rpartition("/")[2], True, "it belongs to the run")
     pipeline = Pipeline({PREPARED: snapshot, RUN: claim})
-    tasks = [*_trainings(place), InferModels(place, names), Report(place)]
+    tasks = [*_trainings(place), InferModels(place, place.settings.experiment.model_names), Report(place)]
     write_state(place, claim, "running")
     return _execute(place, tasks, pipeline)[SUMMARY]
 
@@ -175,56 +234,64 @@ def _until_trained(place: Workplace, *, new: bool) -> Iterator[Step]:
 
 
 def _trainings(place: Workplace) -> list[TrainModel]:
-    """The trainings: side by side where there are slots, else one after the other in the order of MODEL_NAMES."""
-    names = place.settings.experiment.model_names
-    before = [None, *names[:-1]] if place.settings.local.max_parallel_jobs == 1 else [None] * len(names)
-    return [TrainModel(place, name, after) for name, after in zip(names, before, strict=True)]
+    """The trainings: MAX_PARALLEL_JOBS side by side, each of the others after one of those before it."""
+    names, together = place.settings.experiment.model_names, place.settings.limits.max_parallel_jobs
+    before = [None] * together + list(names)
+    return [TrainModel(place, name, after) for name, after in zip(names, before, strict=False)]
 
 
-def _workplace(settings: Settings, listener: StepListener) -> Workplace:
+def _workplace(settings: Settings, listener: StepListener, *, is_offline: bool = False) -> Workplace:
     """Check what can be checked before any job starts, and put the parts together."""
-    check_tracker(settings.tracking)
-    storage = storage_of(settings)
+    storage = EmptyStorage(settings.experiment.storage) if is_offline else storage_of(settings)
     source = read_user_source(settings.path(settings.experiment.user_functions))
-    return Workplace(settings, source, storage, _backend(settings, storage), listener)
-
-
-def _backend(settings: Settings, storage: Storage) -> LocalBackend:
-    return LocalBackend(storage, settings.root, settings.local.max_parallel_jobs)
+    return Workplace(settings, source, storage, backend_of(settings, storage, is_offline=is_offline), listener)
 
 
 def _workplace_of_run(settings: Settings, listener: StepListener, storage: Storage, run: RunTree) -> Workplace:
     """The workplace of an existing run: its own resolved settings, threads and copy of the user's code.
 
-    Only [LOCAL], which limits jobs, is the command's.
+    Only where jobs run and what limits them is the command's: BACKEND, [LOCAL] and [SAGEMAKER].
     """
-    own = replace(settings_of(storage, run), local=settings.local)
+    own = replace(settings_of(storage, run), local=settings.local, sagemaker=settings.sagemaker)
+    own = replace(own, experiment=own.experiment.model_copy(update={"backend": settings.experiment.backend}))
     if threads := recorded_threads(storage, run):
         own = replace(own, training=own.training.model_copy(update={"threads": threads}))
     package = Path(own.experiment.user_functions).name
     with tempfile.TemporaryDirectory() as folder:
         storage.fetch(run.user_functions, Path(folder) / "user_functions")
         source = read_user_source(Path(folder) / "user_functions" / package)
-    return Workplace(own, source, storage, _backend(settings, storage), listener)
+    return Workplace(own, source, storage, backend_of(own, storage), listener)
+
+
+def _checked(place: Workplace, steps: list[Step]) -> list[Step]:
+    """The same steps, looked through before anything is paid for: no job may be refused, or cost too much, half-way."""
+    if not place.backend.is_remote:
+        return steps
+    outlook = Outlook()
+    previews = [cast(Step, task).preview(outlook) for stage in get_task_plan(steps) for task in stage]
+    place.backend.check([preview.job for preview in previews if preview.job])
+    return steps
 
 
 def _execute(place: Workplace, tasks: Sequence[Task], pipeline: Pipeline | None = None) -> Pipeline:
     """Run the tasks; whatever ends them early is written to the state of the run that they claimed, if they did."""
     pipeline = pipeline or Pipeline()
-    with _interruptible("the same command, without --new, continues where it was stopped"):
-        try:
-            return execute_task_plan(get_task_plan(tasks), pipeline)
-        except BaseException as error:
-            place.backend.stop_all()  # those of other models, in threads that nobody waits for
-            if RUN in pipeline:
-                status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-                write_state(place, pipeline[RUN], status, str(error))
-            raise
-
-
-@contextlib.contextmanager
-def _interruptible(hint: str) -> Iterator[None]:
     try:
-        yield
-    except KeyboardInterrupt as error:
-        raise Interrupted("interrupted; every job was ended", hint=hint) from error
+        return execute_task_plan(get_task_plan(tasks), pipeline)
+    except BaseException as error:
+        left = place.backend.leave_all()  # those of other models, in threads that nobody waits for
+        if RUN in pipeline:
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            write_state(place, pipeline[RUN], status, str(error))
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(f"interrupted; {left}", hint=_way_back(place, pipeline)) from error
+        raise
+
+
+def _way_back(place: Workplace, pipeline: Pipeline) -> str:
+    """What to type after an interruption."""
+    again = "the same command, without --new, continues where it was stopped"
+    if RUN in pipeline and place.backend.is_remote:
+        number = pipeline[RUN].run.run_num
+        return f"{again}, and so does `mlpipe resume {number}`; `mlpipe stop {number}` ends the jobs"
+    return again

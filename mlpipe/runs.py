@@ -61,6 +61,11 @@ class RunTree:
         """The log of one attempt."""
         return f"{self.root}/logs/{attempt_id}.log"
 
+    @property
+    def submitted(self) -> str:
+        """The folder of the jobs that were handed to a service."""
+        return f"{self.root}/submitted"
+
     def output_data(self, model_name: str) -> str:
         """What the trainings of a model leave beside their logs: the files of a tracker."""
         return f"{self.root}/logs/output_data/{model_name}"
@@ -118,6 +123,11 @@ class ExperimentTree:
     def log(self, attempt_id: str) -> str:
         """The log of one attempt of a job that belongs to no run."""
         return f"{self.name}/data/logs/{attempt_id}.log"
+
+    @property
+    def submitted(self) -> str:
+        """The folder of the jobs that were handed to a service and belong to no run."""
+        return f"{self.name}/data/submitted"
 
     def test_use(self, use_id: str) -> str:
         """One opening of a test set; only ever added."""

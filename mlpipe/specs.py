@@ -82,6 +82,8 @@ class JobSpec:
     """Storage key of the log file."""
     checkpoints: str | None = None
     output_data: str | None = None
+    run_num: int | None = None
+    """The run that the job belongs to; None for a job that collects or prepares data for any run."""
 
     @property
     def output(self) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mlpipe.errors import JobError, MlpipeError, error_classes
-from mlpipe.specs import JobSpec
-
-POLL_SECONDS = 0.1
+from mlpipe.specs import JobKind, JobSpec
 
 
 class JobState(enum.StrEnum):
@@ -25,21 +23,47 @@ class JobState(enum.StrEnum):
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job at one moment; `failure` is what the job left behind when it failed, class and message first."""
+    """A job at one moment.
+
+    `failure` is what the job left behind when it failed, class and message first. Of a completed job, `output` is the
+    storage key of the folder that holds what it produced. `seconds` is how long it took by the service's clock, where
+    the backend has one. `machine` says where it ran, for the record of the run.
+    """
 
     state: JobState
     failure: str = ""
+    output: str = ""
+    seconds: float | None = None
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_ended(self) -> bool:
+        """True when nothing more will happen."""
+        return self.state in (JobState.COMPLETED, JobState.FAILED)
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """A completed job: the storage keys of its working space and its output, its threads, and its wall-clock time."""
+    """A completed job: the storage keys of its working space and its output, its threads, its wall-clock time, and
+    where it ran."""
 
     name: str
     attempt: str
     output: str
     threads: int
     seconds: float
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """What jobs take if each runs until it is ended for its time: hours of all machines together, and dollars.
+
+    `usd` is None where a price is not known.
+    """
+
+    instance_hours: float
+    usd: float | None
 
 
 class JobListener(Protocol):
@@ -59,42 +83,80 @@ class JobListener(Protocol):
 
 
 class Backend(Protocol):
-    """A place where jobs run; `handle` is whatever the backend needs to find its job again."""
+    """A place where jobs run; a handle is whatever the backend needs to find its job again."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether jobs run elsewhere: they see no file of this machine, go on when the command that submitted them
+        ends, and can be come back to."""
+        ...
+
+    def threads(self, kind: JobKind, /) -> int:
+        """CPU threads of a job whose settings leave them open: what its machine has, or its share of that."""
+        ...
+
+    def worst_case(self, specs: Sequence[JobSpec], /) -> WorstCase | None:
+        """What these jobs may cost; None where jobs cost nothing."""
+        ...
+
+    def check(self, specs: Sequence[JobSpec], /) -> None:
+        """Raise SettingsError where one of these jobs would be refused, or all together would cost too much."""
+        ...
+
+    def is_running(self, handle: str, /) -> bool:
+        """Whether a job is at work that this process, or an earlier command, has submitted."""
+        ...
 
     def plan(self, spec: JobSpec) -> Mapping[str, Any]:
         """The request that `submit` sends, as JSON values; nothing happens."""
         ...
 
+    def handle_of(self, spec: JobSpec) -> str:
+        """The handle that `submit` returns, known before."""
+        ...
+
     def submit(self, spec: JobSpec) -> str:
-        """Start a job and return its handle."""
+        """Start a job and return its handle. A job that this very attempt has started before is not started again."""
         ...
 
     def describe(self, handle: str) -> JobStatus:
         """The job's present status."""
         ...
 
-    def logs(self, handle: str, position: int) -> tuple[list[str], int]:
-        """The complete lines written since `position` (0 at first), and the position behind them."""
+    def find(self, spec: JobSpec, /) -> JobStatus | None:
+        """The status of the job that an earlier command submitted for this attempt; None where there is none."""
+        ...
+
+    def logs(self, handle: str, position: str) -> tuple[list[str], str]:
+        """The complete lines written since `position` ("" at first), and the position behind them."""
         ...
 
     def stop(self, handle: str) -> None:
         """End the job and everything it started; returns when it has ended."""
         ...
 
-    def stop_all(self) -> None:
-        """End every job that was submitted and has not ended, and take no more; returns when they have ended."""
+    def leave(self, handle: str) -> None:
+        """The command that waits for the job ends: a job that cannot go on without it is stopped."""
+        ...
+
+    def leave_all(self) -> str:
+        """Leave every job that has not ended, and take no more; returns what becomes of them, in words."""
+        ...
+
+    def poll_seconds(self, age: float, /) -> float:
+        """How long to wait before the next look at a job that has been running for `age` seconds."""
         ...
 
 
-def run_job(backend: Backend, spec: JobSpec, log: str, listener: JobListener) -> JobResult:
-    """Submit a job, pass on its log line by line, and wait for its end.
+def follow_job(backend: Backend, spec: JobSpec, handle: str, log: str, listener: JobListener) -> JobResult:
+    """Pass on a submitted job's log line by line, and wait for its end.
 
     Raises the error that the job reported (UserFunctionError, DataError, IntegrityError, ...), JobError where it ended
-    without saying why; both name the job and its log. Whatever interrupts the waiting stops the job.
+    without saying why; both name the job and its log. Whatever interrupts the waiting leaves the job.
     """
-    handle = backend.submit(spec)
+    begun = time.monotonic()
     started: float | None = None
-    position = 0
+    position = ""
     try:
         while True:
             status = backend.describe(handle)
@@ -104,16 +166,17 @@ def run_job(backend: Backend, spec: JobSpec, log: str, listener: JobListener) ->
             lines, position = backend.logs(handle, position)
             for text in lines:
                 listener.line(spec, text)
-            if status.state in (JobState.COMPLETED, JobState.FAILED):
+            if status.has_ended:
                 break
-            time.sleep(POLL_SECONDS)
+            time.sleep(backend.poll_seconds(time.monotonic() - begun))
     except BaseException:
-        backend.stop(handle)
+        backend.leave(handle)
         raise
     seconds = time.monotonic() - started if started is not None else 0.0
+    seconds = seconds if status.seconds is None else status.seconds
     listener.ended(spec, status, seconds)
     if status.state is JobState.COMPLETED:
-        return JobResult(spec.name, spec.attempt, spec.output, spec.threads, seconds)
+        return JobResult(spec.name, spec.attempt, status.output, spec.threads, seconds, status.machine)
     raise failure_of(spec, status, log)
 
 

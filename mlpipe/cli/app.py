@@ -10,12 +10,15 @@ import typer
 
 from mlpipe import __version__
 from mlpipe.cli.infer import infer
+from mlpipe.cli.logs import logs
 from mlpipe.cli.prepare import prepare
 from mlpipe.cli.promote import promote
 from mlpipe.cli.reconcile import reconcile
+from mlpipe.cli.resume import resume
 from mlpipe.cli.run import run
 from mlpipe.cli.runs import runs
 from mlpipe.cli.show import show
+from mlpipe.cli.stop import stop
 from mlpipe.cli.train import train
 from mlpipe.cli.worker import worker
 from mlpipe.errors import MlpipeError, StorageError
@@ -47,7 +50,7 @@ def options(
     context.obj = debug
 
 
-for command in (run, reconcile, prepare, train, infer, runs, show, promote, worker):
+for command in (run, reconcile, prepare, train, infer, resume, runs, show, logs, stop, promote, worker):
     app.command()(command)
 
 

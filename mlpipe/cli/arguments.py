@@ -16,6 +16,7 @@ Overrides = Annotated[
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; may be given several times."),
 ]
 New = Annotated[bool, typer.Option("--new", help="Claim a new run number even where a run could be resumed.")]
+RunNumber = Annotated[int, typer.Argument(metavar="RUN_NUM", min=1, help="The number of the run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 DEFAULT_SETTINGS = Path("settings.ini")

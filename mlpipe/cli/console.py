@@ -19,7 +19,7 @@ from rich.text import Text
 from mlpipe.backends import JobState, JobStatus
 from mlpipe.catalog import RunLine
 from mlpipe.contract import OBJECTIVE_MARK, PROGRESS_MARK, TRACEBACK_MARK
-from mlpipe.experiment import PlannedTask, TrainedRun
+from mlpipe.experiment import Plan, TrainedRun
 from mlpipe.production import Promotion
 from mlpipe.specs import JobSpec
 from mlpipe.steps.outcomes import RunSummary, Snapshot
@@ -102,17 +102,20 @@ def print_summary(summary: RunSummary) -> None:
     console.print(f"run {summary.run.run_num} ({state}): {summary.location}", soft_wrap=True)
 
 
-def print_plan(planned: Sequence[PlannedTask], *, as_json: bool) -> None:
-    """Print the tasks of a run in stages, and the jobs that they would start."""
+def print_plan(plan: Plan, *, as_json: bool) -> None:
+    """Print the tasks of a run in stages, the jobs that they would start, and what those may cost."""
     if as_json:
-        _print_json([asdict(task) for task in planned])
+        _print_json(asdict(plan))
         return
     table = Table("stage", "task", "what would happen", "job")
-    for task in planned:
+    for task in plan.tasks:
         table.add_row(str(task.stage), task.task, task.decision, task.job or "")
     console = _stdout()
     console.print(table)
-    console.print(f"{sum(task.job is not None for task in planned)} jobs; nothing was started")
+    if worst := plan.worst_case:
+        dollars = "" if worst.usd is None else f", {worst.usd:.2f} dollars"
+        console.print(f"at worst {worst.instance_hours:g} instance-hours{dollars}")
+    console.print(f"{sum(task.job is not None for task in plan.tasks)} jobs; nothing was started")
 
 
 def print_snapshot(snapshot: Snapshot) -> None:
@@ -133,6 +136,14 @@ def print_trained(trained: TrainedRun) -> None:
         f"run {trained.run_num}: {', '.join(trained.model_names)} trained: {trained.location}", soft_wrap=True
     )
     console.print(f"`mlpipe infer --run-num {trained.run_num}` opens the test set")
+
+
+def print_started(started: TrainedRun) -> None:
+    """Print which trainings a detached run has begun with, and how to come back to it."""
+    console, number = _stdout(), started.run_num
+    console.print(f"run {number}: {', '.join(started.model_names)} started: {started.location}", soft_wrap=True)
+    console.print(f"`mlpipe resume {number}` goes on with it, `mlpipe logs {number} -f` shows its logs")
+    console.print(f"`mlpipe stop {number}` ends its jobs")
 
 
 def print_inferred(inferred: RunSummary | Verification) -> None:

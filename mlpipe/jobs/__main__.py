@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import psutil
 
-from mlpipe.contract import PARENT_VARIABLE, TRACEBACK_MARK, ContractFolders
+from mlpipe.contract import PARENT_VARIABLE, SOURCES_FOLDER, TRACEBACK_MARK, ContractFolders
 from mlpipe.errors import JobError, JobStopped, MlpipeError, StorageError
 from mlpipe.jobs.environment import job_folders, read_context, read_hosts, sagemaker_variables
 from mlpipe.jobs.processes import (
@@ -79,6 +79,8 @@ def _run(folders: ContractFolders) -> None:
     if context.step not in STEPS:
         raise JobError(f"unknown step {context.step!r}; expected one of {', '.join(STEPS)}")
     os.environ.update(sagemaker_variables(folders, context))
+    if (sources := context.code.parent / SOURCES_FOLDER).is_dir():
+        os.chdir(sources)
     if not is_rank():  # the others inherit them
         os.environ.update(fetch_secrets(named_secrets(os.environ)))
     if is_distributed(context) and not is_rank():

@@ -15,10 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mlpipe.contract import SECRET_PREFIX
 from mlpipe.errors import JobError
-
-SECRET_PREFIX = "MLPIPE_SECRET_"
-"""How the names of the variables begin that name a secret; the rest is the variable that the secret is put into."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from mlpipe.settings.resolved import DataFunctionSettings, ModelFunctionSettings, Settings
 from mlpipe.settings.resolving import load_settings
+from mlpipe.settings.sagemaker import Sagemaker
 from mlpipe.settings.schema import S3, Data, Experiment, Hyperparameters, Inference, Local, Tracking, Training
 from mlpipe.settings.tuning import Tuning
 
@@ -14,6 +15,7 @@ __all__ = [
     "Inference",
     "Local",
     "ModelFunctionSettings",
+    "Sagemaker",
     "Settings",
     "Tracking",
     "Training",

@@ -131,9 +131,8 @@ def _scalar_problem(value: str) -> str | None:
 def _unknown_key(section_name: str, key: str) -> str:
     """What to write instead of a key that its section does not have."""
     keys = {name: [field.upper() for field in section.model_fields] for name, section in SECTION_MODELS.items()}
-    home = next((name for name, names in keys.items() if key.upper() in names), None)
-    if home:
-        return f"unknown key here; it belongs to [{home}]"
+    if homes := [f"[{name}]" for name, names in keys.items() if key.upper() in names]:
+        return f"unknown key here; it belongs to {' or '.join(homes)}"
     if close := nearest(key, keys[section_name]):
         return f"unknown key; did you mean {close}?"
     if close := nearest(key, [name for names in keys.values() for name in names]):

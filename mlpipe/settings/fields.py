@@ -108,7 +108,7 @@ def _storage(text: str) -> str:
     return text.rstrip("/")
 
 
-def _matches(pattern: str) -> AfterValidator:
+def matches(pattern: str) -> AfterValidator:
     """The check of an optional text against a pattern."""
 
     def check(text: str | None) -> str | None:
@@ -135,7 +135,7 @@ def _python_path(text: str) -> str:
     return text
 
 
-def _from_list(value: object) -> object:
+def from_list(value: object) -> object:
     """Comma separated text to its parts; "" has none."""
     if not isinstance(value, str):
         return value
@@ -172,7 +172,8 @@ def _from_flag(value: object) -> object:
         raise ValueError from None
 
 
-def _from_optional(value: object) -> object:
+def from_optional(value: object) -> object:
+    """ "" to None, which stands for nothing."""
     return None if value == "" else value
 
 
@@ -181,22 +182,22 @@ Number = Annotated[float, BeforeValidator(_from_decimal)]
 AutoOrWholeNumber = Annotated[int | None, BeforeValidator(_from_auto)]
 Flag = Annotated[bool, BeforeValidator(_from_flag), Expected("yes or no")]
 OptionalText = Annotated[
-    str | None, BeforeValidator(_from_optional), AfterValidator(_one_line), Expected("text on one line, or nothing")
+    str | None, BeforeValidator(from_optional), AfterValidator(_one_line), Expected("text on one line, or nothing")
 ]
 Name = Annotated[str, AfterValidator(_name), Expected(_NAME_RULE)]
 OptionalName = Annotated[
     Annotated[str, AfterValidator(_name)] | None,
-    BeforeValidator(_from_optional),
+    BeforeValidator(from_optional),
     Expected(f"{_NAME_RULE}; or nothing"),
 ]
 ServerAddress = Annotated[
     Annotated[str, AfterValidator(_server_address)] | None,
-    BeforeValidator(_from_optional),
+    BeforeValidator(from_optional),
     Expected("an address that begins with http:// or https:// and holds no password, or nothing"),
 ]
 ModelNames = Annotated[
     tuple[str, ...],
-    BeforeValidator(_from_list),
+    BeforeValidator(from_list),
     AfterValidator(_model_names),
     Expected(f"1 to {_MAX_MODELS} names separated by commas; each of {_NAME_RULE}"),
 ]
@@ -214,26 +215,32 @@ StoragePlace = Annotated[
 ]
 Region = Annotated[
     str | None,
-    BeforeValidator(_from_optional),
-    _matches(r"[a-z]{2,3}(-[a-z]+)+-[0-9]{1,2}"),
+    BeforeValidator(from_optional),
+    matches(r"[a-z]{2,3}(-[a-z]+)+-[0-9]{1,2}"),
     Expected("the name of an AWS region, such as eu-central-1, or nothing"),
 ]
 KmsKey = Annotated[
     str | None,
-    BeforeValidator(_from_optional),
-    _matches(r"[\w:/-]{1,256}"),
+    BeforeValidator(from_optional),
+    matches(r"[\w:/-]{1,256}"),
     Expected("the id, the alias (alias/...) or the ARN of a KMS key, or nothing"),
 ]
 AccountId = Annotated[
     str | None,
-    BeforeValidator(_from_optional),
-    _matches(r"[0-9]{12}"),
+    BeforeValidator(from_optional),
+    matches(r"[0-9]{12}"),
     Expected("an account id of 12 digits, or nothing"),
 ]
-Paths = Annotated[tuple[str, ...], BeforeValidator(_from_list), Expected("paths separated by commas, or nothing")]
+SecretPlace = Annotated[
+    str | None,
+    BeforeValidator(from_optional),
+    matches(r"(secretsmanager|ssm):[\w:/+=.@-]{1,256}"),
+    Expected("secretsmanager:<name> or ssm:<name>, or nothing; never the key itself"),
+]
+Paths = Annotated[tuple[str, ...], BeforeValidator(from_list), Expected("paths separated by commas, or nothing")]
 Patterns = Annotated[
     tuple[str, ...],
-    BeforeValidator(_from_list),
+    BeforeValidator(from_list),
     AfterValidator(_patterns),
     Expected("patterns separated by commas, or nothing"),
 ]
@@ -242,7 +249,7 @@ Metric = Annotated[
 ]
 Metrics = Annotated[
     tuple[Annotated[str, AfterValidator(_metric)], ...],
-    BeforeValidator(_from_list),
+    BeforeValidator(from_list),
     AfterValidator(_metrics),
     Expected(f"one or more of {', '.join(METRIC_NAMES)} and hub:<a name on the hub>, separated by commas"),
 ]

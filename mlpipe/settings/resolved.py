@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mlpipe.errors import SettingsError
+from mlpipe.settings.sagemaker import Sagemaker
 from mlpipe.settings.schema import S3, Data, Experiment, Hyperparameters, Inference, Local, Tracking, Training
 from mlpipe.settings.tuning import Tuning
 from mlpipe.specs import Scalar
@@ -93,6 +94,7 @@ class Settings:
     local: Local
     tracking: Tracking
     s3: S3
+    sagemaker: Sagemaker
     hyperparameters: Mapping[str, Hyperparameters]
     """By model name."""
     user_hyperparameters: Mapping[str, Mapping[str, Scalar]]
@@ -109,6 +111,11 @@ class Settings:
             return self.root / Path(text).expanduser()
         except RuntimeError as error:
             raise SettingsError(f"{text!r}: {error}", hint="Write the whole path.") from error
+
+    @property
+    def limits(self) -> Local | Sagemaker:
+        """The section that limits the jobs of the backend: MAX_PARALLEL_JOBS and MAX_RUNTIME."""
+        return self.sagemaker if self.experiment.backend == "sagemaker" else self.local
 
     @property
     def maximizes_objective(self) -> bool:
@@ -168,6 +175,7 @@ class Settings:
             "local": self.local.model_dump(mode="json"),
             "tracking": self.tracking.model_dump(mode="json"),
             "s3": self.s3.model_dump(mode="json"),
+            "sagemaker": self.sagemaker.model_dump(mode="json"),
             "hyperparameters": {name: model.model_dump(mode="json") for name, model in self.hyperparameters.items()},
             "user_hyperparameters": {name: dict(values) for name, values in self.user_hyperparameters.items()},
             "user": dict(self.user),
@@ -188,6 +196,7 @@ class Settings:
                 local=Local.model_validate(document["local"]),
                 tracking=Tracking.model_validate(document.get("tracking", {})),
                 s3=S3.model_validate(document.get("s3", {})),
+                sagemaker=Sagemaker.model_validate(document.get("sagemaker", {})),
                 hyperparameters=hyperparameters_by_model(
                     {name: Hyperparameters.model_validate(each) for name, each in document["hyperparameters"].items()}
                 ),
@@ -201,10 +210,11 @@ class Settings:
         """What makes two experiments the same one, as a JSON document.
 
         Everything but where files are (the settings file, STORAGE, [S3]), which run it is (RUN_NUM), how often a
-        training is saved (CHECKPOINT_MINUTES), [LOCAL], which only limits jobs, and [TRACKING], which only shows them.
+        training is saved (CHECKPOINT_MINUTES), on which machines jobs run ([SAGEMAKER]), [LOCAL], which only limits
+        them, and [TRACKING], which only shows them.
         """
         document = self.to_json()
-        for key in ("root", "source", "local", "tracking", "s3"):
+        for key in ("root", "source", "local", "tracking", "s3", "sagemaker"):
             del document[key]
         for key in ("storage", "run_num"):
             del document["experiment"][key]

@@ -16,6 +16,7 @@ from mlpipe.settings.fields import ModelNames, scalar
 from mlpipe.settings.problems import Problems
 from mlpipe.settings.reading import Document, read_document
 from mlpipe.settings.resolved import Settings, hyperparameters_by_model, user_hyperparameters_by_model, user_values
+from mlpipe.settings.sagemaker import Sagemaker
 from mlpipe.settings.schema import (
     S3,
     Data,
@@ -55,7 +56,7 @@ def load_settings(path: Path, overrides: Sequence[str] = (), environment: Mappin
     model_names = _model_names(written)
     check_headers(document.headers, model_names, problems)
     sound = {group: list(sound_entries(group, each, model_names, problems)) for group, each in written.items()}
-    for section in (Experiment, Data, Training, Tuning, Inference, Local, Tracking, S3):
+    for section in (Experiment, Data, Training, Tuning, Inference, Local, Tracking, S3, Sagemaker):
         _check_section(section, document, written, sound, problems)
     problems.raise_if_any()
     return _settings(path.absolute(), sound)
@@ -145,6 +146,7 @@ def _settings(path: Path, sound: Groups) -> Settings:
         local=_section(Local, sound),
         tracking=_section(Tracking, sound),
         s3=_section(S3, sound),
+        sagemaker=_section(Sagemaker, sound),
         hyperparameters=hyperparameters_by_model({name: _section(Hyperparameters, sound, name) for name in names}),
         user_hyperparameters=user_hyperparameters_by_model(user_hyperparameters),
         user=user_values(_free_values(sound, "USER")),

@@ -27,11 +27,13 @@ from mlpipe.settings.fields import (
     Patterns,
     PythonPath,
     Region,
+    SecretPlace,
     ServerAddress,
     StoragePlace,
     WholeNumber,
     refused,
 )
+from mlpipe.settings.sagemaker import Sagemaker
 from mlpipe.settings.section import Section
 from mlpipe.settings.tuning import Tuning
 
@@ -51,7 +53,11 @@ class Experiment(Section):
         default="user_functions",
         description="Where the five user functions are, relative to the folder of the settings file.",
     )
-    backend: Literal["local"] = Field(default="local", description="Where jobs run: local is this machine.")
+    backend: Literal["local", "sagemaker"] = Field(
+        default="local",
+        description="Where jobs run: local is this machine, sagemaker is Amazon SageMaker (extra sagemaker), which "
+        "takes a STORAGE in S3.",
+    )
     storage: StoragePlace = Field(
         default="storage",
         description="Where all experiments are stored: a folder, relative to that of the settings file, or a place in "
@@ -295,6 +301,11 @@ class Tracking(Section):
     entity: OptionalName = Field(
         default=None, description="The wandb user or team that the project belongs to; nothing takes your default."
     )
+    api_key_secret: SecretPlace = Field(
+        default=None,
+        description="Name of the secret that holds the tracker's key, for BACKEND = sagemaker, where each job fetches "
+        "it itself; on this machine the key is that of the environment.",
+    )
     uri: ServerAddress = Field(
         default=None,
         description="The MLflow server, whose credentials MLflow reads from the environment; nothing writes files "
@@ -326,6 +337,7 @@ SECTION_MODELS: Mapping[str, type[Section]] = {
     "LOCAL": Local,
     "TRACKING": Tracking,
     "S3": S3,
+    "SAGEMAKER": Sagemaker,
 }
 """The sections with fixed keys."""
 
@@ -343,6 +355,7 @@ SECTION_NAMES = (
     "LOCAL",
     "TRACKING",
     "S3",
+    "SAGEMAKER",
     "USER",
 )
 """All sections; USER_HYPERPARAMETERS and USER take any key."""

@@ -6,13 +6,12 @@ import json
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from mlpipe.errors import SettingsError
 from mlpipe.manifest import digest, sha256_of, to_bytes
 from mlpipe.settings import Settings
 from mlpipe.steps.outcomes import Snapshot
+from mlpipe.steps.sources import source_files
 from mlpipe.steps.workplace import Workplace
 from mlpipe.storage.documents import read_document
 from mlpipe.storage.units import is_committed, open_unit
@@ -37,17 +36,8 @@ def data_inputs(settings: Settings, source: UserSource, functions: tuple[str, ..
 
 
 def source_inputs(settings: Settings) -> Inputs:
-    """The hashes of [DATA] SOURCES; a folder stands for all files below it. SettingsError where one is missing."""
-    inputs: Inputs = {}
-    for text in settings.data.sources:
-        path = settings.path(text)
-        if not path.exists():
-            raise SettingsError(f"[DATA] SOURCES: {path} does not exist", hint="correct the path, or remove it")
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        # Named as in the settings: a folder that was moved or cloned has the same sources.
-        names = {f"the source {(Path(text) / file.relative_to(path)).as_posix()}": file for file in files}
-        inputs |= {name: f"sha256:{sha256_of(file)}" for name, file in names.items()}
-    return inputs
+    """The hashes of [DATA] SOURCES. SettingsError where one is missing."""
+    return {f"the source {name}": f"sha256:{sha256_of(file)}" for name, file in source_files(settings)}
 
 
 def find(place: Workplace, step: str, inputs: Inputs, snapshot_key: str) -> Snapshot | str:

@@ -39,6 +39,12 @@ class TrainModel(Step):
         pipeline[trained(self._model_name)] = self._outcome(pipeline)
         return pipeline
 
+    def start(self, pipeline: Pipeline) -> None:
+        """Submit the training, unless it is done, and wait for nothing."""
+        claim = pipeline[RUN]
+        if not is_committed(self._place.storage, claim.run.model(self._model_name)):
+            self._place.start(self._job(claim.run, pipeline[PREPARED].unit))
+
     def preview(self, outlook: Outlook) -> Preview:
         """Whether the model would be trained, and how."""
         place, run = self._place, outlook.run or self._place.tree.run(1)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from mlpipe.backends import Backend, JobListener, JobResult, JobStatus, run_job
-from mlpipe.contract import JOB_CHANNEL
+from mlpipe.backends import Backend, JobListener, JobResult, JobStatus, follow_job
+from mlpipe.backends.records import identity_of, record, recorded_attempt
+from mlpipe.contract import JOB_CHANNEL, SOURCES_FOLDER
 from mlpipe.manifest import to_bytes
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.settings import Settings
 from mlpipe.specs import Channel, JobKind, JobSpec, Scalar
+from mlpipe.steps.sources import copy_sources
 from mlpipe.storage import Storage
 from mlpipe.storage.units import Unit
 from mlpipe.user_functions import UserSource
@@ -61,12 +62,6 @@ class Workplace:
         """The paths of the experiment."""
         return ExperimentTree(self.settings.experiment.experiment_name)
 
-    def threads(self, kind: JobKind) -> int:
-        """Threads per job: as set, or every core of the machine, which trainings side by side share."""
-        cores = os.cpu_count() or 1
-        together = self.settings.local.max_parallel_jobs if kind is JobKind.TRAINING else 1
-        return self.settings.training.threads or max(1, cores // together)
-
     def pending(self, tree_of: Callable[[str], str]) -> Unit:
         """A snapshot that is still to be made, in a plan: its address and its files are not known."""
         return Unit(self.storage, tree_of("to-be-made"), {}, "")
@@ -100,17 +95,40 @@ class Workplace:
             channels=(Channel(JOB_CHANNEL, f"{attempt}/{JOB_CHANNEL}_channel"), *channels),
             arguments={**(arguments or {}), "model_name": model_name or None},
             hyperparameters=hyperparameters or {},
-            threads=self.threads(kind),
-            max_runtime_s=self.settings.local.max_runtime,
+            threads=self.settings.training.threads or self.backend.threads(kind),
+            max_runtime_s=self.settings.limits.max_runtime,
             log=tree.log(attempt_id),
             checkpoints=checkpoints,
             output_data=output_data,
+            run_num=tree.run_num if isinstance(tree, RunTree) else None,
         )
 
     def run(self, spec: JobSpec) -> JobResult:
         """Run a job and return its result; the attempt of a failed one stays, for whoever wants to look into it."""
+        spec, handle = self.start(spec)
+        return follow_job(self.backend, spec, handle, self.storage.locate(spec.log), self.listener)
+
+    def start(self, spec: JobSpec) -> tuple[JobSpec, str]:
+        """Submit a job, or come back to the same one that an earlier command has submitted; returns it with its
+        handle.
+
+        The record of the job is written before it is submitted: whatever happens, there are never two.
+        """
+        if self.backend.is_remote:
+            key = self._record_key(spec)
+            if known := recorded_attempt(self.storage, key, self.backend, spec):
+                handle = self.backend.handle_of(known)
+                self.listener.note(f"{spec.name}: {handle} of an earlier command is taken up again")
+                return known, handle
+            record(self.storage, key, self.backend, spec)
         self._write_job_channel(spec)
-        return run_job(self.backend, spec, self.storage.locate(spec.log), self.listener)
+        return spec, self.backend.submit(spec)
+
+    def _record_key(self, spec: JobSpec) -> str:
+        settings, functions = self.settings.fingerprint_document(), self.source.sha256
+        identity = identity_of(spec, settings=settings, functions=functions)
+        folder = self.tree.run(spec.run_num).submitted if spec.run_num else self.tree.submitted
+        return f"{folder}/{spec.name}-{identity}.json"
 
     def _write_job_channel(self, spec: JobSpec) -> None:
         key = spec.channels[0].key
@@ -119,6 +137,8 @@ class Workplace:
             target = folder / "user_functions" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
+        if self.backend.is_remote and spec.step == "reconcile":
+            copy_sources(self.settings, folder / SOURCES_FOLDER)
         (folder / "settings.resolved.json").write_bytes(to_bytes(self.settings.to_json()))
         job = {
             "step": spec.step,

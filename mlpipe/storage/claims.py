@@ -121,11 +121,11 @@ def foreseen_run(
         run = tree.run(run_num)
         if new:
             raise _exists_already(run_num)
-        if not (fingerprint and _is_resumable(storage, run, fingerprint) and _is_released(storage, run)):
+        if not (fingerprint and _is_resumable(storage, run, fingerprint) and is_released(storage, run)):
             raise _unusable(storage, run, fingerprint or {})
     for number in [] if new or fingerprint is None else reversed(numbers) if run_num is None else [run_num]:
         run = tree.run(number)
-        if _is_resumable(storage, run, fingerprint or {}) and _is_released(storage, run):
+        if _is_resumable(storage, run, fingerprint or {}) and is_released(storage, run):
             return run, True
     return tree.run(run_num or (numbers[-1] + 1 if numbers else 1)), False
 
@@ -192,12 +192,12 @@ def _take_over(storage: Storage, run: RunTree, owner: Owner) -> bool:
     owner gone, one creates that file, and the others cannot follow an owner whom they have not seen.
     """
     count = _takeovers(storage, run)
-    if not _is_released(storage, run, count):
+    if not is_released(storage, run, count):
         return False
     return storage.create(run.takeover(count + 1), to_bytes({"owner": asdict(owner)}))
 
 
-def _is_released(storage: Storage, run: RunTree, takeovers: int | None = None) -> bool:
+def is_released(storage: Storage, run: RunTree, takeovers: int | None = None) -> bool:
     """Whether the owner after so many takeovers (by default all) is gone, or has said that it has ended."""
     present = _owner_after(storage, run, _takeovers(storage, run) if takeovers is None else takeovers)
     if not present.is_alive():

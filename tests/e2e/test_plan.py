@@ -9,7 +9,7 @@ from e2e.project import Finished, Project, hashes, make_project
 
 
 def planned(project: Project, *arguments: str) -> list[dict[str, object]]:
-    return json.loads(project.mlpipe("run", "--dry-run", "--json", *arguments).stdout)
+    return json.loads(project.mlpipe("run", "--dry-run", "--json", *arguments).stdout)["tasks"]
 
 
 def test_the_plan_of_a_first_run_names_every_task_and_starts_nothing(tmp_path: Path):

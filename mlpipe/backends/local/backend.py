@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import sys
 import threading
@@ -17,12 +18,15 @@ from mlpipe.backends.local.checkpoints import CheckpointMirror
 from mlpipe.backends.local.configuration import configuration_files, write_configuration
 from mlpipe.backends.local.launcher import Launcher, RunningJob, SubprocessLauncher, end
 from mlpipe.backends.local.slots import Slots, machine_gpus
+from mlpipe.backends.local.versions import installed_versions
+from mlpipe.backends.variables import job_variables
 from mlpipe.contract import BASE_DIR_VARIABLE, ContractFolders
 from mlpipe.errors import JobError, UserFunctionError
 from mlpipe.specs import JobKind, JobSpec
 from mlpipe.storage import Storage
 
 GRACE_SECONDS = 10.0
+POLL_SECONDS = 0.1
 
 
 @dataclass
@@ -59,17 +63,45 @@ class LocalBackend:
         self._starting = threading.Lock()
         """Held while a job is started: none is once all were stopped."""
 
+    @property
+    def is_remote(self) -> bool:
+        """False: a child process ends with its parent."""
+        return False
+
+    def threads(self, kind: JobKind, /) -> int:
+        """Every core of this machine, which trainings side by side share."""
+        cores = os.cpu_count() or 1
+        return max(1, cores // self._slots.count) if kind is JobKind.TRAINING else cores
+
+    def worst_case(self, _specs: Sequence[JobSpec], /) -> None:
+        """None: this machine is there anyway."""
+
+    def check(self, _specs: Sequence[JobSpec], /) -> None:
+        """Nothing can be known before."""
+
+    def is_running(self, handle: str, /) -> bool:
+        """Whether the job is a child of this process, and has not ended."""
+        return handle in self._jobs and not self.describe(handle).has_ended
+
     def plan(self, spec: JobSpec) -> Mapping[str, Any]:
         """The command, the variables that it is given beside the user's environment, and the contract's files."""
         return {
             "command": [sys.executable, "-P", "-m", "mlpipe.jobs", *_arguments(spec)],
-            "environment": _variables(spec),
+            "environment": job_variables(spec),
             "channels": {channel.name: self._storage.locate(channel.key) for channel in spec.channels},
             "checkpoints": self._storage.locate(spec.checkpoints) if spec.checkpoints else None,
             "output_data": self._storage.locate(spec.output_data) if spec.output_data else None,
             "files": configuration_files(spec),
             "max_runtime_s": spec.max_runtime_s,
         }
+
+    def handle_of(self, spec: JobSpec) -> str:
+        """The key of the attempt."""
+        return spec.attempt
+
+    def find(self, _spec: JobSpec, /) -> JobStatus | None:
+        """None: there are no jobs of earlier commands."""
+        return None
 
     def submit(self, spec: JobSpec) -> str:
         """Lay out the job's folder and start its process, or let it wait for a free slot."""
@@ -114,16 +146,16 @@ class LocalBackend:
             job.status = self._ended(job, code)
         return job.status
 
-    def logs(self, handle: str, position: int) -> tuple[list[str], int]:
-        """The complete lines of the log file behind `position`, in bytes."""
-        job = self._jobs[handle]
+    def logs(self, handle: str, position: str) -> tuple[list[str], str]:
+        """The complete lines of the log file behind `position`, a number of bytes."""
+        job, start = self._jobs[handle], int(position or 0)
         if job.process is None:
             return [], position
         with job.log.open("rb") as file:
-            file.seek(position)
+            file.seek(start)
             content = file.read()
         complete = content.rfind(b"\n") + 1
-        return content[:complete].decode("utf-8", "replace").splitlines(), position + complete
+        return content[:complete].decode("utf-8", "replace").splitlines(), str(start + complete)
 
     def stop(self, handle: str) -> None:
         """End the job's process group."""
@@ -133,7 +165,15 @@ class LocalBackend:
             self._free_slot(job)
             self._keep(job)
 
-    def stop_all(self) -> None:
+    def leave(self, handle: str) -> None:
+        """End the job's process group."""
+        self.stop(handle)
+
+    def poll_seconds(self, _age: float, /) -> float:
+        """Always the same: a look costs next to nothing."""
+        return POLL_SECONDS
+
+    def leave_all(self) -> str:
         """End the process groups of all jobs that still run."""
         with self._starting:
             self._is_closed = True
@@ -142,6 +182,7 @@ class LocalBackend:
             process.terminate()
         for process in running:
             end(process, GRACE_SECONDS)
+        return "every job was ended"
 
     def _start(self, job: _Job) -> None:
         """Start a job if there is a slot for it."""
@@ -183,7 +224,8 @@ class LocalBackend:
         self._keep(job)
         if code == 0:
             self._storage.store(job.folders.output, job.spec.output)
-            return JobStatus(JobState.COMPLETED)
+            machine = {"platform": platform.platform(), "versions": installed_versions()}
+            return JobStatus(JobState.COMPLETED, output=job.spec.output, machine=machine)
         failure = job.folders.failure.read_text(encoding="utf-8") if job.folders.failure.is_file() else ""
         # A job that was ended for its time limit only knows that it was stopped, or which user function did not return.
         if failure and (not job.timed_out or failure.startswith(UserFunctionError.__name__)):
@@ -213,19 +255,6 @@ def _arguments(spec: JobSpec) -> list[str]:
 def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
     """The user's environment less mlpipe's own variables: a job reads resolved settings, never the environment."""
     return {name: value for name, value in environment.items() if not name.startswith(("MLPIPE_", "SM_"))}
-
-
-def _variables(spec: JobSpec) -> dict[str, str]:
-    """What every job is given: unbuffered output, and a number of threads that does not depend on the moment."""
-    return {
-        "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": str(spec.threads),
-        # libgomp's threads wait for each other by spinning, for so long that another busy process slows a training far
-        # more than by its share of the cores; with fewer spins that ends, at a small loss on an idle machine.
-        "GOMP_SPINCOUNT": "1000",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    }
 
 
 def _places(base: Path) -> dict[str, str]:

@@ -26,7 +26,7 @@ class Slots:
 
     def __init__(self, count: int, gpus: Sequence[str] = ()) -> None:
         self._gpus = tuple(gpus)
-        self._count = count
+        self.count = count
         self._free = list(range(count))
         self._lock = threading.Lock()
 
@@ -42,7 +42,7 @@ class Slots:
 
     def variables(self, slot: int) -> dict[str, str]:
         """The variable that shows a job its GPUs; slots share them where there are fewer GPUs than slots."""
-        if not self._gpus or self._count == 1:
+        if not self._gpus or self.count == 1:
             return {}
-        own = self._gpus[slot :: self._count] or (self._gpus[slot % len(self._gpus)],)
+        own = self._gpus[slot :: self.count] or (self._gpus[slot % len(self._gpus)],)
         return {VISIBLE_GPUS: ",".join(own)}

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mlpipe.backends import JobStatus, LocalBackend, run_job
+from mlpipe.backends import JobStatus, LocalBackend, follow_job
 from mlpipe.backends.local.launcher import RunningJob, SubprocessLauncher
 from mlpipe.errors import DataError, JobError, UserFunctionError
 from mlpipe.specs import Channel, JobKind, JobSpec
@@ -78,7 +78,7 @@ def run(storage: LocalStorage, script: str, job: JobSpec | None = None) -> tuple
     recorder = Recorder()
     job = job or spec()
     backend = LocalBackend(storage, Path.cwd(), launcher=ScriptLauncher(script))
-    result = run_job(backend, job, storage.locate(job.log), recorder)
+    result = follow_job(backend, job, backend.submit(job), storage.locate(job.log), recorder)
     return result.output, recorder
 
 
@@ -139,7 +139,7 @@ def run_together(storage: LocalStorage, script: str, jobs: Sequence[str], slots:
 
     def one(name: str, recorder: Recorder) -> None:
         job = replace(spec(), name=name, attempt=f"runs/1/attempts/{name}", log=f"runs/1/logs/{name}.log")
-        run_job(backend, job, job.log, recorder)
+        follow_job(backend, job, backend.submit(job), job.log, recorder)
 
     with ThreadPoolExecutor(len(jobs)) as pool:
         list(pool.map(one, jobs, recorders))
@@ -247,7 +247,7 @@ def test_a_job_beyond_its_time_limit_is_ended_with_all_that_it_started(storage: 
     job = spec(max_runtime_s=1)
     backend = LocalBackend(storage, Path.cwd(), launcher=ScriptLauncher(CHILD))
     with pytest.raises(JobError, match="longer than .* MAX_RUNTIME = 1 seconds"):
-        run_job(backend, job, "log", recorder)
+        follow_job(backend, job, backend.submit(job), "log", recorder)
     assert gone(int(recorder.lines[0]))
 
 
@@ -280,8 +280,10 @@ def test_interrupting_the_wait_ends_the_job_with_all_that_it_started(storage: Lo
             raise KeyboardInterrupt
 
     recorder = Interrupting()
+    backend = LocalBackend(storage, Path.cwd(), launcher=ScriptLauncher(CHILD))
+    handle = backend.submit(spec())
     with pytest.raises(KeyboardInterrupt):
-        run_job(LocalBackend(storage, Path.cwd(), launcher=ScriptLauncher(CHILD)), spec(), "log", recorder)
+        follow_job(backend, spec(), handle, "log", recorder)
     assert gone(int(recorder.lines[0]))
 
 
@@ -328,9 +330,10 @@ class BrokenOnce(ScriptLauncher):
 def test_a_job_that_cannot_be_started_leaves_its_slot_to_the_next(storage: LocalStorage):
     backend = LocalBackend(storage, Path.cwd(), launcher=BrokenOnce("print('here')"))
     with pytest.raises(JobError, match="cannot start it"):
-        run_job(backend, spec(), "log", Recorder())
+        follow_job(backend, spec(), backend.submit(spec()), "log", Recorder())
     recorder = Recorder()
-    run_job(backend, replace(spec(), attempt="runs/1/attempts/b"), "log", recorder)
+    again = replace(spec(), attempt="runs/1/attempts/b")
+    follow_job(backend, again, backend.submit(again), "log", recorder)
     assert recorder.lines == ["here"]
 
 
@@ -339,5 +342,5 @@ def test_a_job_that_waits_when_all_are_stopped_ends_as_not_started(storage: Loca
     backend.submit(spec())
     waiting = backend.submit(replace(spec(), attempt="runs/1/attempts/b", log="runs/1/logs/b.log"))
     assert str(backend.describe(waiting).state) == "Waiting"
-    backend.stop_all()
+    assert backend.leave_all() == "every job was ended"
     assert "it was not started any more" in backend.describe(waiting).failure

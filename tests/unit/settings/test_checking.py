@@ -8,7 +8,7 @@ from mlpipe.settings import Settings
 
 SECTIONS = (
     "the sections are EXPERIMENT, DATA, TRAINING, HYPERPARAMETERS, USER_HYPERPARAMETERS, TUNING, INFERENCE, LOCAL, "
-    "TRACKING, S3, USER; and HYPERPARAMETERS.<model> and USER_HYPERPARAMETERS.<model>"
+    "TRACKING, S3, SAGEMAKER, USER; and HYPERPARAMETERS.<model> and USER_HYPERPARAMETERS.<model>"
 )
 
 
@@ -16,7 +16,7 @@ SECTIONS = (
     ("section", "reason"),
     [
         ("HYPERPARAMETRS", f"unknown section; did you mean HYPERPARAMETERS? {SECTIONS}"),
-        ("SAGEMAKER", f"unknown section; {SECTIONS}"),
+        ("AWS", f"unknown section; {SECTIONS}"),
         ("", f"unknown section; {SECTIONS}"),
         (
             "TRAINING.minilm",

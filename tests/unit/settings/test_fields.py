@@ -60,7 +60,7 @@ def test_a_user_hyperparameter_has_at_most_256_characters() -> None:
     [
         (Experiment, "seed", "a whole number from 1 to 2147483647"),
         (Experiment, "run_num", "auto or a whole number from 1 to 999999999"),
-        (Experiment, "backend", "local"),
+        (Experiment, "backend", "local or sagemaker"),
         (Data, "test_fraction", "a number above 0, at most 0.5"),
         (Data, "group_key", "text on one line, or nothing"),
         (Training, "mixed_precision", "no, bf16 or fp16"),

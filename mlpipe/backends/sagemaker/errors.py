@@ -1,0 +1,68 @@
+"""What AWS refuses, as an error of mlpipe: the action, what the service said, and what to do about it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from botocore import exceptions as boto
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mlpipe.errors import CloudError
+
+THROTTLED = ("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded")
+
+_AGAIN = "the same command again comes back to jobs that were started"
+_LOG_IN = "give this command valid credentials (`aws configure`, `aws sso login`, or the role of the machine)"
+_HINTS = {
+    "ExpiredToken": "the credentials have expired: log in again (`aws sso login`), then " + _AGAIN,
+    "ExpiredTokenException": "the credentials have expired: log in again (`aws sso login`), then " + _AGAIN,
+    "InvalidClientTokenId": _LOG_IN,
+    "UnrecognizedClientException": _LOG_IN,
+    "SignatureDoesNotMatch": _LOG_IN,
+    "RequestExpired": "set the clock of this machine: it differs from the service's by more than 5 minutes",
+    "ResourceLimitExceeded": "the account's quota is used up: ask for more (docs/aws.md says how), take another "
+    "[SAGEMAKER] INSTANCE_TYPE, or fewer MAX_PARALLEL_JOBS",
+}
+_CREDENTIALS = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.ProfileNotFound,
+    boto.SSOError,
+    boto.TokenRetrievalError,
+)
+
+
+@contextlib.contextmanager
+def reported(action: str) -> Iterator[None]:
+    """Turn what boto3 raises into a CloudError."""
+    try:
+        yield
+    except ClientError as error:
+        details = error.response.get("Error", {})
+        code = code_of(error)
+        raise CloudError(
+            f"cannot {action}: {code}: {details.get('Message') or 'no reason given'}", hint=_hint(error, code)
+        ) from error
+    except BotoCoreError as error:
+        hint = _LOG_IN if isinstance(error, _CREDENTIALS) else f"check the region and the network, then {_AGAIN}"
+        raise CloudError(f"cannot {action}: {error}", hint=hint) from error
+
+
+def code_of(error: ClientError) -> str:
+    """The service's code."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _hint(error: ClientError, code: str) -> str:
+    if code in _HINTS:
+        return _HINTS[code]
+    if code.startswith("AccessDenied"):
+        return (
+            f"allow {error.operation_name} to the credentials of this command (`aws sts get-caller-identity` shows "
+            "them): docker/iam/caller.json is what they need"
+        )
+    if code in THROTTLED:
+        return f"the service is busy; {_AGAIN}"
+    return _AGAIN

@@ -1,0 +1,29 @@
+"""`mlpipe logs`: what the jobs of a run print."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlpipe.cli.arguments import DEFAULT_SETTINGS, Overrides, RunNumber, SettingsFile, read_settings
+
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until nobody works on the run any more.")]
+Job = Annotated[str | None, typer.Option("--job", metavar="NAME", help="Only this job, such as train-minilm.")]
+
+
+def logs(
+    run_num: RunNumber,
+    settings: SettingsFile = DEFAULT_SETTINGS,
+    overrides: Overrides = None,
+    follow: Follow = False,
+    job: Job = None,
+) -> None:
+    """Print the logs of a run's jobs, each line with the name of its job."""
+    resolved = read_settings(settings, overrides)
+    from mlpipe import attendance, experiment  # kept out of --help and of settings errors
+
+    storage, backend, run = experiment.find(resolved, run_num)
+    for name, line in attendance.log_lines(storage, backend, run, follow=follow):
+        if job in (None, name):
+            typer.echo(f"{name}: {line}")
