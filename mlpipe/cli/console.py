@@ -181,6 +181,9 @@ def print_run(record: Mapping[str, Any], *, as_json: bool) -> None:
     console.print(f"snapshot: {record['snapshot']}")
     if error := record.get("state", {}).get("error"):
         console.print(f"error: {error}", soft_wrap=True)
+    jobs = record.get("record", record.get("state", {})).get("jobs", [])
+    if billable := sum(job.get("billable_seconds", 0) * job.get("instance_count", 1) for job in jobs):
+        console.print(f"billable: {billable} seconds of machines")
     models = record["comparison"].get("models", [])
     if models:
         timings = {name: shown["timing"] for name, shown in record["models"].items() if "timing" in shown}

@@ -37,7 +37,7 @@ PATIENCE = 300.0
 TAIL = 5
 """Lines of the log that a failure without a report is told with."""
 
-LATE_LINES = 10.0
+LATE_LINES = 5.0
 """Seconds for which the log of a failed job is waited for: it comes after the status."""
 
 
@@ -45,7 +45,7 @@ class SagemakerBackend:
     """Runs jobs in SageMaker; `session` says as whom and where."""
 
     def __init__(self, settings: Settings, storage: Storage, session: boto3.Session) -> None:
-        config = Config(retries={"mode": "standard", "total_max_attempts": 8})
+        config = Config(retries={"mode": "standard", "total_max_attempts": 3})  # a look is repeated anyway
         self._options = settings.sagemaker
         self._storage = storage
         self._session = session
@@ -122,6 +122,8 @@ class SagemakerBackend:
                 return None
             raise
         self._jobs[handle] = spec
+        if status.has_ended and not self._storage.exists(spec.log):  # it ended when no command looked
+            return self._kept(handle, status)
         return status
 
     def describe(self, handle: str) -> JobStatus:
