@@ -8,11 +8,12 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mlpipe.settings.entries import Entry, Source
-from mlpipe.settings.fields import SINGLE_VALUE, expectation, is_list, is_tunable, scalar
+from mlpipe.settings.fields import expectation, is_list, scalar
 from mlpipe.settings.problems import Problems, nearest, shown
 from mlpipe.settings.reading import Header
 from mlpipe.settings.schema import PER_MODEL_SECTIONS, SECTION_MODELS, SECTION_NAMES, Hyperparameters
 from mlpipe.settings.section import Section
+from mlpipe.tuning.space import is_tunable, parse_tunable
 
 Group = tuple[str, str]
 """A section and, in lower case, the model that it is for; "" where it is for all models."""
@@ -111,7 +112,7 @@ def _value_problem(section_name: str, field: str, value: str) -> str | None:
     if section is None:
         return _scalar_problem(value) if section_name in PER_MODEL_SECTIONS else None
     if section is Hyperparameters and is_tunable(value) and not is_list(section.model_fields[field]):
-        return SINGLE_VALUE
+        return _tunable_problem(field, value)
     try:
         section.model_validate({field: value})
     except ValidationError as error:
@@ -120,9 +121,20 @@ def _value_problem(section_name: str, field: str, value: str) -> str | None:
     return None
 
 
+def _tunable_problem(field: str, value: str) -> str | None:
+    """Why a hyperparameter cannot be searched for as it is written: every end or category has to be a value of it."""
+    try:
+        texts = parse_tunable(value).texts
+    except ValueError as error:
+        return str(error)
+    problems = ((text, _value_problem("HYPERPARAMETERS", field, text)) for text in texts)
+    return next((f"{text}: {problem}" for text, problem in problems if problem), None)
+
+
 def _scalar_problem(value: str) -> str | None:
     try:
-        scalar(value)
+        for text in parse_tunable(value).texts if is_tunable(value) else (value,):
+            scalar(text)
     except ValueError as error:
         return str(error)
     return None

@@ -39,9 +39,6 @@ METRIC_NAMES = (
 )
 """The metrics that mlpipe computes itself."""
 
-SINGLE_VALUE = "a single value is expected here: this version does not search ranges (a -> b) or lists (a, b) of values"
-"""What is said about a hyperparameter that is written as a range or a list."""
-
 
 def refused(reason: str, *fields: str) -> PydanticCustomError:
     """The error of a validator whose own words go into the message; `fields` are those that contradict each other."""
@@ -147,20 +144,23 @@ def from_list(value: object) -> object:
     return parts
 
 
-def _from_integer(value: object) -> object:
+def from_integer(value: object) -> object:
+    """Text that is no whole number is refused; anything else is left as it is."""
     if isinstance(value, str) and not _INTEGER.match(value):
         raise ValueError
     return value
 
 
-def _from_decimal(value: object) -> object:
+def from_decimal(value: object) -> object:
+    """Text that is no decimal number is refused; anything else is left as it is."""
     if isinstance(value, str) and not _DECIMAL.match(value):
         raise ValueError
     return value
 
 
-def _from_auto(value: object) -> object:
-    return None if isinstance(value, str) and value.lower() == "auto" else _from_integer(value)
+def from_auto(value: object) -> object:
+    """auto to None."""
+    return None if isinstance(value, str) and value.lower() == "auto" else from_integer(value)
 
 
 def _from_flag(value: object) -> object:
@@ -177,9 +177,9 @@ def from_optional(value: object) -> object:
     return None if value == "" else value
 
 
-WholeNumber = Annotated[int, BeforeValidator(_from_integer)]
-Number = Annotated[float, BeforeValidator(_from_decimal)]
-AutoOrWholeNumber = Annotated[int | None, BeforeValidator(_from_auto)]
+WholeNumber = Annotated[int, BeforeValidator(from_integer)]
+Number = Annotated[float, BeforeValidator(from_decimal)]
+AutoOrWholeNumber = Annotated[int | None, BeforeValidator(from_auto)]
 Flag = Annotated[bool, BeforeValidator(_from_flag), Expected("yes or no")]
 OptionalText = Annotated[
     str | None, BeforeValidator(from_optional), AfterValidator(_one_line), Expected("text on one line, or nothing")
@@ -299,20 +299,13 @@ def is_list(field: FieldInfo) -> bool:
     return get_origin(field.annotation) is tuple
 
 
-def is_tunable(text: str) -> bool:
-    """True for what the syntax of tunable hyperparameters reserves: `1e-5 -> 1e-4` and `16, 32`."""
-    return "->" in text or "," in text
-
-
 def scalar(text: str) -> Scalar:
     """The value of a user hyperparameter, typed by how it is written.
 
     `16` is an int, `0.5` and `1e-3` are floats, `true` and `false` (in any case) are bools, anything else is a str.
-    Raises ValueError, with the reason, for a range or list of values, a number that is not finite, and text that is
-    longer than what a service takes as a hyperparameter (256 characters).
+    Raises ValueError, with the reason, for a number that is not finite, and text that is longer than what a service
+    takes as a hyperparameter (256 characters).
     """
-    if is_tunable(text):
-        raise ValueError(SINGLE_VALUE)
     if len(text) > _MAX_SCALAR:
         raise ValueError(f"expected at most {_MAX_SCALAR} characters")
     if _INTEGER.match(text):

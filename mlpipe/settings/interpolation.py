@@ -21,6 +21,9 @@ MAX_VALUE = 10_000
 MAX_TOTAL = 4_000_000
 """Characters of all values with references."""
 
+RAW_KEYS = ("metric_regex",)
+"""Keys whose values are taken as they are: a $ means something else in them."""
+
 _TOKEN = re.compile(r"\$(?:\$|\{(?P<name>[^}]+)\})?")
 
 
@@ -28,6 +31,9 @@ def interpolated(entries: Sequence[Entry], problems: Problems) -> Iterator[Entry
     """The entries with every reference replaced; a value that cannot be is None, and its problem is added."""
     expander = _Expander(entries, problems)
     for entry in entries:
+        if entry.key.lower() in RAW_KEYS:
+            yield entry
+            continue
         expanded = None if problems.is_full else expander.expand(entry)
         yield replace(entry, value=expanded.text if expanded else None)
 

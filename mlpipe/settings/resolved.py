@@ -12,6 +12,7 @@ from mlpipe.settings.sagemaker import Sagemaker
 from mlpipe.settings.schema import S3, Data, Experiment, Hyperparameters, Inference, Local, Tracking, Training
 from mlpipe.settings.tuning import Tuning
 from mlpipe.specs import Scalar
+from mlpipe.tuning.space import Space, parse_space
 
 T = TypeVar("T")
 
@@ -101,6 +102,8 @@ class Settings:
     """By model name, then by key, found in any case."""
     user: Mapping[str, str]
     """[USER]: text by key, found in any case."""
+    tunables: Mapping[str, Mapping[str, str]]
+    """By model name, then by hyperparameter: what is to be tuned, as it is written."""
 
     def path(self, text: str) -> Path:
         """The absolute path that a path in the settings means: relative to `root`, `~` being the home folder.
@@ -111,6 +114,15 @@ class Settings:
             return self.root / Path(text).expanduser()
         except RuntimeError as error:
             raise SettingsError(f"{text!r}: {error}", hint="Write the whole path.") from error
+
+    def space(self, model_name: str) -> Space:
+        """What is to be tuned of a model; empty where nothing is. KeyError unless in MODEL_NAMES."""
+        return parse_space(self.tunables[model_name])
+
+    def tuned(self, model_name: str, wire: Mapping[str, str]) -> Settings:
+        """These settings with one model's hyperparameters as given, and nothing of it left to be tuned."""
+        given = self.with_hyperparameters(model_name, wire)
+        return replace(given, tunables=tunables_by_model({**self.tunables, model_name: {}}))
 
     @property
     def limits(self) -> Local | Sagemaker:
@@ -179,6 +191,7 @@ class Settings:
             "hyperparameters": {name: model.model_dump(mode="json") for name, model in self.hyperparameters.items()},
             "user_hyperparameters": {name: dict(values) for name, values in self.user_hyperparameters.items()},
             "user": dict(self.user),
+            "tunables": {name: dict(texts) for name, texts in self.tunables.items()},
         }
 
     @classmethod
@@ -202,6 +215,9 @@ class Settings:
                 ),
                 user_hyperparameters=user_hyperparameters_by_model(document["user_hyperparameters"]),
                 user=user_values(document["user"]),
+                tunables=tunables_by_model(
+                    {name: document.get("tunables", {}).get(name, {}) for name in document["hyperparameters"]}
+                ),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SettingsError(f"these are no resolved settings: {type(error).__name__}: {error}") from error
@@ -241,6 +257,11 @@ def user_hyperparameters_by_model(values: Mapping[str, Mapping[str, Scalar]]) ->
     """`Settings.user_hyperparameters` from plain mappings."""
     place = "[USER_HYPERPARAMETERS]"
     return NamedValues("MODEL_NAMES", {model: NamedValues(place, each) for model, each in values.items()})
+
+
+def tunables_by_model(values: Mapping[str, Mapping[str, str]]) -> NamedValues[Mapping[str, str]]:
+    """`Settings.tunables` from plain mappings."""
+    return NamedValues("MODEL_NAMES", values)
 
 
 def user_values(values: Mapping[str, str]) -> NamedValues[str]:

@@ -12,10 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from mlpipe.settings.checking import Group, by_group, check_headers, group_of, reason_of, sound_entries
 from mlpipe.settings.entries import Entry, Source, environment_entries, option_entries
-from mlpipe.settings.fields import ModelNames, scalar
+from mlpipe.settings.fields import ModelNames, is_list, scalar
 from mlpipe.settings.problems import Problems
 from mlpipe.settings.reading import Document, read_document
-from mlpipe.settings.resolved import Settings, hyperparameters_by_model, user_hyperparameters_by_model, user_values
+from mlpipe.settings.resolved import (
+    Settings,
+    hyperparameters_by_model,
+    tunables_by_model,
+    user_hyperparameters_by_model,
+    user_values,
+)
 from mlpipe.settings.sagemaker import Sagemaker
 from mlpipe.settings.schema import (
     S3,
@@ -29,6 +35,8 @@ from mlpipe.settings.schema import (
 )
 from mlpipe.settings.section import Section
 from mlpipe.settings.tuning import Tuning
+from mlpipe.specs import Scalar
+from mlpipe.tuning.space import is_tunable, parse_tunable
 
 S = TypeVar("S", bound=Section)
 Groups = Mapping[Group, Sequence[Entry]]
@@ -128,13 +136,28 @@ def _free_values(sound: Groups, section: str, model_name: str = "") -> dict[str,
     return values
 
 
+def _hyperparameters(sound: Groups, model_name: str) -> tuple[Hyperparameters, dict[str, Scalar], dict[str, str]]:
+    """A model's hyperparameters, the user's own, and those of both that are to be tuned, as they are written.
+
+    A tunable has its first value, or its lower end, where a single one is asked for.
+    """
+    entries = {entry.key.lower(): entry.value or "" for entry in _by_precedence(sound, "HYPERPARAMETERS", model_name)}
+    free = _free_values(sound, "USER_HYPERPARAMETERS", model_name)
+    own = {
+        key: text
+        for key, text in entries.items()
+        if is_tunable(text) and not is_list(Hyperparameters.model_fields[key])
+    }
+    tunables = own | {key: text for key, text in free.items() if is_tunable(text)}
+    first = {key: parse_tunable(text).first for key, text in tunables.items()}
+    typed = Hyperparameters.model_validate({**entries, **{key: str(first[key]) for key in own}})
+    return typed, {key: first[key] if key in tunables else scalar(text) for key, text in free.items()}, tunables
+
+
 def _settings(path: Path, sound: Groups) -> Settings:
     experiment = _section(Experiment, sound)
     names = experiment.model_names
-    user_hyperparameters = {
-        name: {key: scalar(text) for key, text in _free_values(sound, "USER_HYPERPARAMETERS", name).items()}
-        for name in names
-    }
+    found = {name: _hyperparameters(sound, name) for name in names}
     return Settings(
         root=path.parent,
         source=path,
@@ -147,7 +170,8 @@ def _settings(path: Path, sound: Groups) -> Settings:
         tracking=_section(Tracking, sound),
         s3=_section(S3, sound),
         sagemaker=_section(Sagemaker, sound),
-        hyperparameters=hyperparameters_by_model({name: _section(Hyperparameters, sound, name) for name in names}),
-        user_hyperparameters=user_hyperparameters_by_model(user_hyperparameters),
+        hyperparameters=hyperparameters_by_model({name: found[name][0] for name in names}),
+        user_hyperparameters=user_hyperparameters_by_model({name: found[name][1] for name in names}),
+        tunables=tunables_by_model({name: found[name][2] for name in names}),
         user=user_values(_free_values(sound, "USER")),
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlpipe.settings.fields import METRIC_NAMES, SINGLE_VALUE, expectation, scalar
+from mlpipe.settings.fields import METRIC_NAMES, expectation, scalar
 from mlpipe.settings.schema import Data, Experiment, Hyperparameters, Inference, Training
 from mlpipe.specs import Scalar
 
@@ -40,13 +40,6 @@ def test_a_user_hyperparameter_has_the_type_that_it_is_written_in(text: str, val
 def test_a_number_that_is_not_finite_is_no_user_hyperparameter(text: str) -> None:
     with pytest.raises(ValueError, match="expected a finite number"):
         scalar(text)
-
-
-@pytest.mark.parametrize("text", ["1e-5 -> 1e-4", "16, 32", "a,b", "1->2 log"])
-def test_a_range_or_list_is_no_user_hyperparameter(text: str) -> None:
-    with pytest.raises(ValueError, match="single value") as caught:
-        scalar(text)
-    assert str(caught.value) == SINGLE_VALUE
 
 
 def test_a_user_hyperparameter_has_at_most_256_characters() -> None:

@@ -169,3 +169,21 @@ def test_bytes_load_or_end_in_one_error(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, options: list[str], environment: dict[str, str]
 ) -> None:
     loads_or_explains(tmp_path_factory.getbasetemp(), content, options, environment)
+
+
+def test_what_is_tuned_is_kept_as_written_and_has_its_first_value_until_then(load: Callable[..., Settings]) -> None:
+    settings = load(
+        "[HYPERPARAMETERS]\nLEARNING_RATE = 1e-5 -> 1e-3 log\nEPOCHS = 4\n"
+        "[HYPERPARAMETERS.convnet]\nLEARNING_RATE = 0.1\nBATCH_SIZE = 16, 32\nFREEZE = a.*, b.*\n"
+        "[USER_HYPERPARAMETERS]\nWIDTH = 8 -> 64\n"
+    )
+    assert dict(settings.tunables["minilm"]) == {"learning_rate": "1e-5 -> 1e-3 log", "WIDTH": "8 -> 64"}
+    assert dict(settings.tunables["convnet"]) == {"batch_size": "16, 32", "WIDTH": "8 -> 64"}
+    assert settings.hyperparameters["minilm"].learning_rate == 1e-5
+    assert settings.user_hyperparameters["minilm"]["WIDTH"] == 8
+    assert set(settings.space("convnet")) == {"batch_size", "WIDTH"}
+    assert Settings.from_json(settings.to_json()) == settings
+    tuned = settings.tuned("minilm", {"learning_rate": "2e-4", "WIDTH": "16"})
+    assert tuned.tunables["minilm"] == {}
+    assert tuned.tunables["convnet"] == settings.tunables["convnet"]
+    assert (tuned.hyperparameters["minilm"].learning_rate, tuned.user_hyperparameters["minilm"]["WIDTH"]) == (2e-4, 16)
