@@ -133,6 +133,8 @@ def _show_model(storage: Storage, run: RunTree, model_name: str) -> dict[str, An
     model = open_unit(storage, run.model(model_name))
     shown: dict[str, Any] = {"is_published": True, "path": storage.locate(model.key)}
     shown |= {name.removesuffix(".json"): json.loads(model.read(name)) for name in ("metrics.json", "signature.json")}
+    if is_committed(storage, run.tuning(model_name)):
+        shown["tuning"] = json.loads(open_unit(storage, run.tuning(model_name)).read("best.json"))
     if is_committed(storage, run.inference(model_name)):
         inference = open_unit(storage, run.inference(model_name))
         shown |= {

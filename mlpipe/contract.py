@@ -7,6 +7,7 @@ whole layout away from /opt/ml; backends write it, jobs read it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +35,16 @@ PROGRESS_MARK = "progress: "
 OBJECTIVE_MARK = "mlpipe-objective: "
 """How the line begins that tells a tuner the objective metric."""
 
+TRIAL_MARK = "_tuning_objective_metric"
+"""What SageMaker puts among the hyperparameters of a training job that is a trial of a tuning job."""
+
 TRACEBACK_MARK = "  | "
 """How the lines of a traceback begin in a log: kept there, and shown on the console only with --debug."""
+
+
+def default_regex(metric: str) -> str:
+    """What matches the line that a training prints of its objective, after each epoch and once more at its end."""
+    return rf"{re.escape(OBJECTIVE_MARK)}{re.escape(metric)}=([-+0-9.eE]+)"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, cast
 from mlpipe.backends import Backend, WorstCase
 from mlpipe.backends.choice import backend_of, with_placeholders
 from mlpipe.catalog import find_run, newest_committed_run, prepared_of, recorded_threads, settings_of
-from mlpipe.errors import Interrupted, MlpipeError, UsageError
+from mlpipe.errors import Interrupted, MlpipeError, SettingsError, UsageError
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.settings import Settings
 from mlpipe.steps.claim import ClaimRun
@@ -24,6 +24,7 @@ from mlpipe.steps.reconcile import Reconcile
 from mlpipe.steps.report import Report
 from mlpipe.steps.state import write_state
 from mlpipe.steps.train import TrainModel
+from mlpipe.steps.tune import TuneModel, best_hyperparameters
 from mlpipe.steps.verify import Verification, verify_run
 from mlpipe.steps.workplace import QuietListener, StepListener, Workplace
 from mlpipe.storage import LocalStorage, Storage
@@ -98,11 +99,21 @@ def prepare(settings: Settings, listener: StepListener) -> Snapshot:
     return _execute(place, _checked(place, [Reconcile(place), Prepare(place)]))[PREPARED]
 
 
-def train(settings: Settings, listener: StepListener, *, new: bool = False) -> TrainedRun:
-    """Train and export every model, without opening the test set.
+def train(
+    settings: Settings, listener: StepListener, *, new: bool = False, best_of_run: int | None = None
+) -> TrainedRun:
+    """Train and export every model, without opening the test set; with the best hyperparameters of a run, if given.
 
-    Raises the error of the models that failed, after all others were trained.
+    Raises the error of the models that failed, after all others were trained; SettingsError where hyperparameters are
+    left to be tuned.
     """
+    if best_of_run is not None:
+        settings = _with_best(settings, best_of_run)
+    if left := [f"{key.upper()} = {text}" for texts in settings.tunables.values() for key, text in texts.items()]:
+        raise SettingsError(
+            f"{settings.source.name}: training takes single values, and these are to be tuned: {'; '.join(left)}",
+            hint="`mlpipe tune` searches for the best; `mlpipe train --from-best N` takes those of run N",
+        )
     place = _workplace(settings, listener)
     names = settings.experiment.model_names
     pipeline = _execute(place, _checked(place, [*_until_trained(place, new=new)]))
@@ -113,6 +124,26 @@ def train(settings: Settings, listener: StepListener, *, new: bool = False) -> T
     if error := failure_of(claim.run.run_num, failed, is_any_done=bool(published)):
         raise error
     return TrainedRun(claim.run.run_num, place.storage.locate(claim.run.root), published)
+
+
+def tune(settings: Settings, listener: StepListener, *, new: bool = False) -> RunSummary:
+    """Everything that `run` does; SettingsError where there is nothing to tune."""
+    if not any(settings.tunables.values()):
+        raise SettingsError(
+            f"{settings.source.name}: no hyperparameter is to be tuned",
+            hint="write an interval, LEARNING_RATE = 1e-5 -> 1e-3 log, or a list, BATCH_SIZE = 16, 32",
+        )
+    return run(settings, listener, new=new)
+
+
+def _with_best(settings: Settings, run_num: int) -> Settings:
+    """The settings with every tunable as a run has found it best."""
+    storage = storage_of(settings)
+    found = find_run(storage, tree_of(settings), run_num)
+    for name, tunables in settings.tunables.items():
+        if tunables:
+            settings = settings.tuned(name, best_hyperparameters(storage, found, name))
+    return settings
 
 
 def run(settings: Settings, listener: StepListener, *, new: bool = False) -> RunSummary:
@@ -237,7 +268,10 @@ def _trainings(place: Workplace) -> list[TrainModel]:
     """The trainings: MAX_PARALLEL_JOBS side by side, each of the others after one of those before it."""
     names, together = place.settings.experiment.model_names, place.settings.limits.max_parallel_jobs
     before = [None] * together + list(names)
-    return [TrainModel(place, name, after) for name, after in zip(names, before, strict=False)]
+    return [
+        (TuneModel if place.settings.tunables[name] else TrainModel)(place, name, after)
+        for name, after in zip(names, before, strict=False)
+    ]
 
 
 def _workplace(settings: Settings, listener: StepListener, *, is_offline: bool = False) -> Workplace:

@@ -79,6 +79,10 @@ class RunTree:
         """Commit unit: one exported model."""
         return f"{self.root}/models/{model_name}"
 
+    def tuning(self, model_name: str) -> str:
+        """Commit unit: the trials of one model's tuning."""
+        return f"{self.root}/tuning/{model_name}"
+
     def inference(self, model_name: str) -> str:
         """Commit unit: one model's results on the test set."""
         return f"{self.root}/inference/{model_name}"

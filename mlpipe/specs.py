@@ -59,6 +59,76 @@ class Channel:
 
 
 @dataclass(frozen=True)
+class TuningSpec:
+    """What a tuning searches for and how: the same on every backend.
+
+    `space` has the tunables of the model as they are written in the settings; `regex` finds the objective in a line of
+    a trial's log. `earlier` are trials of another run that are learned from, and `parent` is the tuning job in a
+    service that they came from, if any.
+    """
+
+    objective: str
+    maximizes: bool
+    regex: str
+    space: Mapping[str, str]
+    strategy: str
+    sampler: str
+    max_jobs: int
+    max_parallel_jobs: int
+    stops_early: bool
+    seed: int
+    target_value: float | None
+    patience: int
+    max_minutes: float
+    max_failures: int
+    earlier: tuple[TrialRecord, ...] = ()
+    parent: str | None = None
+
+
+class TrialState(enum.StrEnum):
+    """How a trial ended, in the service's words; STOPPED is the early stopping of one that fell behind."""
+
+    COMPLETED = "Completed"
+    STOPPED = "Stopped"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial that has ended: what it was trained with, what it reported after each epoch, and what came of it.
+
+    `hyperparameters` are the tuned ones, as text; `objective` is the latest value of `curve`, None where there is
+    none. `output` is the storage key of its model, `manifest_sha256` the hash of that folder's manifest.
+    """
+
+    number: int
+    name: str
+    state: TrialState
+    hyperparameters: Mapping[str, str]
+    curve: tuple[float, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+    output: str = ""
+    manifest_sha256: str = ""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def objective(self) -> float | None:
+        """The latest value that the trial reported: what it is judged by."""
+        return self.curve[-1] if self.curve else None
+
+    def to_json(self) -> dict[str, Any]:
+        """One line of trials.jsonl."""
+        return {**asdict(self), "objective": self.objective}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> TrialRecord:
+        """Read what `to_json` wrote."""
+        given = {name: value for name, value in document.items() if name != "objective"}
+        return cls(**{**given, "state": TrialState(given["state"]), "curve": tuple(given["curve"])})
+
+
+@dataclass(frozen=True)
 class JobSpec:
     """One job as a backend has to run it.
 
@@ -82,13 +152,15 @@ class JobSpec:
     """Storage key of the log file."""
     checkpoints: str | None = None
     output_data: str | None = None
+    tuning: TuningSpec | None = None
+    """What a tuning job searches; its `hyperparameters` are those that all trials share."""
     run_num: int | None = None
     """The run that the job belongs to; None for a job that collects or prepares data for any run."""
 
     @property
     def output(self) -> str:
         """Storage key of the folder that holds what the job produced."""
-        return f"{self.attempt}/{'model' if self.kind is JobKind.TRAINING else 'processing/output/result'}"
+        return f"{self.attempt}/{'model' if self.kind is not JobKind.PROCESSING else 'processing/output/result'}"
 
 
 @dataclass(frozen=True)

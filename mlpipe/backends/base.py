@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mlpipe.errors import JobError, MlpipeError, error_classes
-from mlpipe.specs import JobKind, JobSpec
+from mlpipe.specs import JobKind, JobSpec, TrialRecord
 
 
 class JobState(enum.StrEnum):
@@ -82,6 +82,14 @@ class JobListener(Protocol):
         ...
 
 
+class NoteListener(Protocol):
+    """Who is told, in a sentence, how a tuning goes."""
+
+    def note(self, text: str) -> None:
+        """There is something to say."""
+        ...
+
+
 class Backend(Protocol):
     """A place where jobs run; a handle is whatever the backend needs to find its job again."""
 
@@ -129,6 +137,14 @@ class Backend(Protocol):
 
     def logs(self, handle: str, position: str) -> tuple[list[str], str]:
         """The complete lines written since `position` ("" at first), and the position behind them."""
+        ...
+
+    def tune(self, spec: JobSpec, handle: str, listener: NoteListener) -> tuple[TrialRecord, ...]:
+        """See a tuning through, and return every trial of it.
+
+        `handle` is that of the submitted tuning job, where the service runs it. Trials of an earlier command that were
+        finished are not repeated. Raises JobError where the tuning failed.
+        """
         ...
 
     def stop(self, handle: str) -> None:

@@ -19,7 +19,8 @@ def backend_of(settings: Settings, storage: Storage, *, is_offline: bool = False
     if settings.experiment.backend == "local":
         if not is_offline:
             check_tracker(settings.tracking)
-        return LocalBackend(storage, settings.root, settings.local.max_parallel_jobs)
+        trials = settings.tuning.max_parallel_jobs if any(settings.tunables.values()) else 1
+        return LocalBackend(storage, settings.root, max(settings.local.max_parallel_jobs, trials))
     try:
         import boto3  # extras; half a second and two more of start-up
 

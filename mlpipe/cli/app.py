@@ -20,6 +20,7 @@ from mlpipe.cli.runs import runs
 from mlpipe.cli.show import show
 from mlpipe.cli.stop import stop
 from mlpipe.cli.train import train
+from mlpipe.cli.tune import tune
 from mlpipe.cli.worker import worker
 from mlpipe.errors import MlpipeError, StorageError
 
@@ -50,7 +51,7 @@ def options(
     context.obj = debug
 
 
-for command in (run, reconcile, prepare, train, infer, resume, runs, show, logs, stop, promote, worker):
+for command in (run, reconcile, prepare, train, tune, infer, resume, runs, show, logs, stop, promote, worker):
     app.command()(command)
 
 

@@ -13,15 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlpipe.contract import BASE_DIR_VARIABLE, DEFAULT_BASE_DIR, JOB_CHANNEL, ContractFolders
+from mlpipe.contract import BASE_DIR_VARIABLE, DEFAULT_BASE_DIR, JOB_CHANNEL, TRIAL_MARK, ContractFolders
 from mlpipe.errors import JobError, StorageError
 from mlpipe.manifest import check_folder, digest, to_bytes
 from mlpipe.settings import Settings
 from mlpipe.specs import FileRecord, JobKind
 from mlpipe.user_functions import UserFunctions
-
-TRIAL_MARK = "_tuning_objective_metric"
-"""What the service puts among the hyperparameters of a training job that is a trial of a tuning job."""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,8 @@ def _model_entry(place: Workplace, claim: Claim, model_name: str) -> dict[str, A
 
 def _commit_run(place: Workplace, claim: Claim, prepared: Unit, published: Sequence[str]) -> None:
     storage, run = place.storage, claim.run
-    units = [open_unit(storage, key) for name in published for key in (run.model(name), run.inference(name))]
+    keys = [key for name in published for key in (run.model(name), run.inference(name), run.tuning(name))]
+    units = [open_unit(storage, key) for key in keys if is_committed(storage, key)]
     record = {
         "run_num": run.run_num,
         "committed": datetime.now(UTC).isoformat(timespec="seconds"),

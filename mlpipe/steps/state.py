@@ -25,8 +25,8 @@ def write_state(place: Workplace, claim: Claim, status: str, error: str = "") ->
         place.storage.write(claim.run.state, to_bytes(state))
 
 
-def record_job(place: Workplace, claim: Claim, result: JobResult) -> None:
-    """Add a job whose output is published to the state, and clear its working space.
+def record_job(place: Workplace, claim: Claim, result: JobResult, *, keeps_attempt: bool = False) -> None:
+    """Add a job whose output is published to the state, and clear its working space unless that is to be kept.
 
     The record says how long the job took (wall-clock seconds), and where and with what it ran: a resumed run may have
     jobs of several machines and versions.
@@ -44,7 +44,8 @@ def record_job(place: Workplace, claim: Claim, result: JobResult) -> None:
         state = read_document(place.storage, claim.run.state)
         state["jobs"] = [*state.get("jobs", []), job]
         place.storage.write(claim.run.state, to_bytes(state))
-    place.storage.delete(result.attempt)
+    if not keeps_attempt:
+        place.storage.delete(result.attempt)
 
 
 def _now() -> str:

@@ -90,5 +90,7 @@ class TrainModel(Step):
     def _origin(self, run: RunTree, snapshot: Unit) -> Origin:
         storage = self._place.storage
         run_id = identity_of(storage, run) if storage.exists(run.claim) else ""  # in a plan, the run may be a new one
-        job_type = "compare" if len(self._place.settings.experiment.model_names) > 1 else "train"
-        return Origin(run.run_num, run_id, job_type, snapshot=snapshot.key.rpartition("/")[2])
+        return Origin(run.run_num, run_id, self._job_type(), snapshot=snapshot.key.rpartition("/")[2])
+
+    def _job_type(self) -> str:
+        return "compare" if len(self._place.settings.experiment.model_names) > 1 else "train"

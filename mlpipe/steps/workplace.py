@@ -14,7 +14,7 @@ from mlpipe.contract import JOB_CHANNEL, SOURCES_FOLDER
 from mlpipe.manifest import to_bytes
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.settings import Settings
-from mlpipe.specs import Channel, JobKind, JobSpec, Scalar
+from mlpipe.specs import Channel, JobKind, JobSpec, Scalar, TrialRecord
 from mlpipe.steps.sources import copy_sources
 from mlpipe.storage import Storage
 from mlpipe.storage.units import Unit
@@ -123,6 +123,15 @@ class Workplace:
             record(self.storage, key, self.backend, spec)
         self._write_job_channel(spec)
         return spec, self.backend.submit(spec)
+
+    def tune(self, spec: JobSpec) -> tuple[JobSpec, tuple[TrialRecord, ...]]:
+        """See a tuning through; returns it, as it was submitted, with all its trials."""
+        handle = spec.attempt
+        if self.backend.is_remote:
+            spec, handle = self.start(spec)
+        else:
+            self._write_job_channel(spec)
+        return spec, self.backend.tune(spec, handle, self.listener)
 
     def _record_key(self, spec: JobSpec) -> str:
         settings, functions = self.settings.fingerprint_document(), self.source.sha256

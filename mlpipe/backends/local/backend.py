@@ -9,11 +9,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlpipe.backends.base import JobState, JobStatus
+from mlpipe.backends.base import JobState, JobStatus, NoteListener
 from mlpipe.backends.local.checkpoints import CheckpointMirror
 from mlpipe.backends.local.configuration import configuration_files, write_configuration
 from mlpipe.backends.local.launcher import Launcher, RunningJob, SubprocessLauncher, end
@@ -21,8 +21,8 @@ from mlpipe.backends.local.slots import Slots, machine_gpus
 from mlpipe.backends.local.versions import installed_versions
 from mlpipe.backends.variables import job_variables
 from mlpipe.contract import BASE_DIR_VARIABLE, ContractFolders
-from mlpipe.errors import JobError, UserFunctionError
-from mlpipe.specs import JobKind, JobSpec
+from mlpipe.errors import UserFunctionError
+from mlpipe.specs import JobKind, JobSpec, TrialRecord
 from mlpipe.storage import Storage
 
 GRACE_SECONDS = 10.0
@@ -84,7 +84,13 @@ class LocalBackend:
         return handle in self._jobs and not self.describe(handle).has_ended
 
     def plan(self, spec: JobSpec) -> Mapping[str, Any]:
-        """The command, the variables that it is given beside the user's environment, and the contract's files."""
+        """The command, the variables that it is given beside the user's environment, and the contract's files.
+
+        Of a tuning: what a trial is started with, but for the hyperparameters that are searched, and the search.
+        """
+        if spec.tuning is not None:
+            trial = replace(spec, kind=JobKind.TRAINING, tuning=None)
+            return {**self.plan(trial), "tuning": asdict(spec.tuning)}
         return {
             "command": [sys.executable, "-P", "-m", "mlpipe.jobs", *_arguments(spec)],
             "environment": job_variables(spec),
@@ -121,6 +127,7 @@ class LocalBackend:
         log_folder, _, log_name = spec.log.rpartition("/")
         log = self._storage.workspace(log_folder) / log_name
         environment = _inherited(os.environ) | request["environment"] | _places(base)
+        environment["TRAINING_JOB_NAME"] = spec.name  # as the platform has it
         job = _Job(spec, request["command"], environment, folders, log, checkpoints)
         self._jobs[spec.attempt] = job
         self._start(job)
@@ -156,6 +163,12 @@ class LocalBackend:
             content = file.read()
         complete = content.rfind(b"\n") + 1
         return content[:complete].decode("utf-8", "replace").splitlines(), str(start + complete)
+
+    def tune(self, spec: JobSpec, _handle: str, listener: NoteListener) -> tuple[TrialRecord, ...]:
+        """Run the trials as jobs of this backend, drawn by Optuna."""
+        from mlpipe.backends.local.tuner import LocalTuner  # Optuna is an extra, and takes half a second
+
+        return LocalTuner(self, self._storage, spec, listener).run()
 
     def stop(self, handle: str) -> None:
         """End the job's process group."""
@@ -245,11 +258,7 @@ def _reason(job: _Job, code: int) -> str:
 
 def _arguments(spec: JobSpec) -> list[str]:
     """How the platform calls the image: `train` for training jobs, the container arguments for processing jobs."""
-    if spec.kind is JobKind.TRAINING:
-        return ["train"]
-    if spec.kind is JobKind.PROCESSING:
-        return [spec.step]
-    raise JobError(f"the local backend runs no {spec.kind} jobs")
+    return ["train"] if spec.kind is JobKind.TRAINING else [spec.step]
 
 
 def _inherited(environment: Mapping[str, str]) -> dict[str, str]:

@@ -13,19 +13,21 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from sagemaker.core.resources import ProcessingJob, Tag, TrainingJob
+from sagemaker.core.resources import Tag
 
-from mlpipe.backends.base import JobState, JobStatus, WorstCase
+from mlpipe.backends.base import JobState, JobStatus, NoteListener, WorstCase
 from mlpipe.backends.sagemaker.cost import check_cost, worst_case
 from mlpipe.backends.sagemaker.errors import THROTTLED, code_of, reported
+from mlpipe.backends.sagemaker.kinds import KINDS
 from mlpipe.backends.sagemaker.limits import check_limits
 from mlpipe.backends.sagemaker.logs import CloudWatchLogs
 from mlpipe.backends.sagemaker.machines import vcpus
 from mlpipe.backends.sagemaker.requests import ATTEMPT_TAG, Request, Requests
-from mlpipe.backends.sagemaker.states import STATES, processing_status, training_status
+from mlpipe.backends.sagemaker.states import STATES, processing_status, training_status, tuning_status
+from mlpipe.backends.sagemaker.tuner import SagemakerTuner
 from mlpipe.errors import CloudError, StorageError
 from mlpipe.settings import Settings
-from mlpipe.specs import JobKind, JobSpec
+from mlpipe.specs import JobKind, JobSpec, TrialRecord
 from mlpipe.storage import Storage
 
 FASTEST_POLL, SLOWEST_POLL = 0.5, 15.0
@@ -84,12 +86,12 @@ class SagemakerBackend:
         kind, _, name = handle.partition("/")
         with reported(f"look at {name}"):
             try:
-                found = self._describe(JobKind(kind), name)
+                found = KINDS[JobKind(kind)].describe(self._client, name)
             except ClientError as error:
                 if _is_missing(error):
                     return False
                 raise
-        return STATES[found[f"{kind.title()}JobStatus"]] is JobState.IN_PROGRESS
+        return STATES[KINDS[JobKind(kind)].status(found)] is JobState.IN_PROGRESS
 
     def plan(self, spec: JobSpec) -> Mapping[str, Any]:
         """The body of the request."""
@@ -157,34 +159,51 @@ class SagemakerBackend:
     def stop(self, handle: str) -> None:
         """Ask the service to end the job, and wait until it has."""
         kind, _, name = handle.partition("/")
-        stop = {"training": self._client.stop_training_job, "processing": self._client.stop_processing_job}[kind]
-        argument = {"training": "TrainingJobName", "processing": "ProcessingJobName"}[kind]
         with reported(f"stop {name}"):
             try:
-                stop(**{argument: name})
+                KINDS[JobKind(kind)].stop(self._client, name)
             except ClientError as error:
                 if code_of(error) != "ValidationException":  # it has ended meanwhile
                     raise
         while self.is_running(handle):
             time.sleep(FASTEST_POLL)
 
+    def tune(self, spec: JobSpec, handle: str, listener: NoteListener) -> tuple[TrialRecord, ...]:
+        """Follow the tuning job; Ctrl-C asks the service to stop it, since each of its trials costs money."""
+        name = handle.partition("/")[2]
+        tuner = SagemakerTuner(self._client, self._logs, self._storage, lambda: self.describe(handle), self._model_of)
+        try:
+            with reported(f"follow {name}"):
+                return tuner.run(spec, name, listener, self.poll_seconds)
+        except BaseException:
+            self.leave(handle)
+            raise
+
     def leave(self, handle: str) -> None:
-        """Nothing: the job goes on."""
+        """Ask the service to stop a tuning job; any other goes on."""
+        kind, _, name = handle.partition("/")
+        if kind == JobKind.TUNING and self.is_running(handle):
+            with reported(f"stop {name}"):
+                KINDS[JobKind.TUNING].stop(self._client, name)
 
     def leave_all(self) -> str:
-        """Create no more jobs."""
+        """Create no more jobs, and stop those that tune."""
         with self._starting:
             self._is_closed = True
-        return "the jobs in SageMaker go on"
+        tunings = [handle for handle in self._jobs if handle.startswith(f"{JobKind.TUNING}/")]
+        for handle in tunings:
+            self.leave(handle)
+        return "the jobs in SageMaker go on" if not tunings else "the service was asked to stop tuning"
 
     def poll_seconds(self, age: float, /) -> float:
         """Often at first, for a job that ends at once; ever more seldom, for the sake of the account's rate limits."""
         return min(max(age / 20, FASTEST_POLL), SLOWEST_POLL)
 
     def _create(self, request: Request, spec: JobSpec) -> None:
-        resource = {JobKind.TRAINING: TrainingJob, JobKind.PROCESSING: ProcessingJob}[spec.kind]
         try:
-            resource.create(**request.arguments, session=self._session, region=self._session.region_name)
+            KINDS[spec.kind].resource.create(
+                **request.arguments, session=self._session, region=self._session.region_name
+            )
         except ClientError as error:
             # After a lost reply botocore asks again: the name is taken, by our own job. The resource layer also looks
             # at the job that it has created, which is no reason to fail where the service is busy.
@@ -196,24 +215,19 @@ class SagemakerBackend:
         """Whether the name is taken by a job of this very attempt."""
         if code_of(error) != "ResourceInUse":
             return False
-        found = self._describe(spec.kind, request.name)
-        arn = found["TrainingJobArn" if spec.kind is JobKind.TRAINING else "ProcessingJobArn"]
+        arn = KINDS[spec.kind].arn(KINDS[spec.kind].describe(self._client, request.name))
         tags = Tag.get_all(resource_arn=arn, session=self._session, region=self._session.region_name)
         return any(tag.key == ATTEMPT_TAG and tag.value == spec.attempt for tag in tags)
 
     def _look(self, handle: str, spec: JobSpec) -> JobStatus:
-        kind, _, name = handle.partition("/")
-        found = self._describe(JobKind(kind), name)
+        found = KINDS[spec.kind].describe(self._client, handle.partition("/")[2])
         if spec.kind is JobKind.PROCESSING:
             return processing_status(found, spec.output)
-        return training_status(found, self._model_of(found))
-
-    def _describe(self, kind: JobKind, name: str) -> Mapping[str, Any]:
-        if kind is JobKind.PROCESSING:
-            found: Mapping[str, Any] = self._client.describe_processing_job(ProcessingJobName=name)
-        else:
-            found = self._client.describe_training_job(TrainingJobName=name)
-        return found
+        if spec.kind is JobKind.TRAINING:
+            return training_status(found, self._model_of(found))
+        best = found.get("BestTrainingJob", {}).get("TrainingJobName")
+        trial = KINDS[JobKind.TRAINING].describe(self._client, best) if best else {}
+        return tuning_status(found, self._model_of(trial))
 
     def _model_of(self, found: Mapping[str, Any]) -> str:
         """The storage key of the model, from the place that the service reports."""
@@ -231,6 +245,8 @@ class SagemakerBackend:
         A failure that the job did not report itself gets the end of the log.
         """
         spec, name = self._jobs[handle], handle.partition("/")[2]
+        if spec.kind is JobKind.TUNING:  # its trials have logs
+            return status
         lines = self._whole_log(handle, is_awaited=status.state is JobState.FAILED)
         self._storage.write(spec.log, "".join(f"{line}\n" for line in lines).encode())
         beside = f"{spec.attempt}/{name}/output/data"

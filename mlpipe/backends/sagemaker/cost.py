@@ -21,7 +21,8 @@ def worst_case(specs: Iterable[JobSpec], options: Sagemaker) -> WorstCase:
         is_processing = spec.kind is JobKind.PROCESSING
         machines = 1 if is_processing else options.instance_count
         price = options.processing_price_per_hour if is_processing else options.price_per_hour
-        taken = machines * spec.max_runtime_s / 3600
+        trials = spec.tuning.max_jobs if spec.tuning else 1
+        taken = trials * machines * spec.max_runtime_s / 3600
         hours, usd = hours + taken, usd + taken * price
         is_known = is_known and price > 0
     return WorstCase(hours, usd if is_known else None)

@@ -14,15 +14,9 @@ from typing import Any
 import botocore.session
 from botocore.model import ServiceModel, Shape
 
+from mlpipe.backends.sagemaker.kinds import KINDS
 from mlpipe.backends.sagemaker.requests import Request
 from mlpipe.errors import SettingsError
-from mlpipe.specs import JobKind
-
-OPERATIONS = {
-    JobKind.TRAINING: "CreateTrainingJob",
-    JobKind.PROCESSING: "CreateProcessingJob",
-    JobKind.TUNING: "CreateHyperParameterTuningJob",
-}
 
 _SETTINGS = {
     "InstanceType": "[SAGEMAKER] INSTANCE_TYPE or PROCESSING_INSTANCE_TYPE",
@@ -42,7 +36,7 @@ MAX_HYPERPARAMETER = 256
 def check_limits(request: Request) -> None:
     """Raise SettingsError with everything in a request that the service would refuse."""
     body = request.body()
-    problems = [*_violations(_model().operation_model(OPERATIONS[request.kind]).input_shape, body, "")]
+    problems = [*_violations(_model().operation_model(KINDS[request.kind].creation).input_shape, body, "")]
     problems += [
         f"HyperParameters.{name}: {len(str(value))} characters, of which {MAX_HYPERPARAMETER} are allowed"
         for name, value in body.get("HyperParameters", {}).items()

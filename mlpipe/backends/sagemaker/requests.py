@@ -7,7 +7,6 @@ match `run10`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,13 @@ from sagemaker.core.shapes import (
     Channel,
     CheckpointConfig,
     DataSource,
+    HyperParameterAlgorithmSpecification,
+    HyperParameterTrainingJobDefinition,
+    HyperParameterTuningJobWarmStartConfig,
     MetricDefinition,
     NetworkConfig,
     OutputDataConfig,
+    ParentHyperParameterTuningJob,
     ProcessingClusterConfig,
     ProcessingInput,
     ProcessingOutput,
@@ -39,8 +42,9 @@ from sagemaker.core.shapes import (
 from sagemaker.core.utils.utils import serialize, snake_to_pascal
 
 from mlpipe.backends.sagemaker.naming import job_name
+from mlpipe.backends.sagemaker.tuning_config import tuning_config
 from mlpipe.backends.variables import job_variables
-from mlpipe.contract import DEFAULT_BASE_DIR, OBJECTIVE_MARK, SECRET_PREFIX, ContractFolders
+from mlpipe.contract import DEFAULT_BASE_DIR, SECRET_PREFIX, ContractFolders, default_regex
 from mlpipe.settings import Settings
 from mlpipe.settings.sagemaker import pairs_of
 from mlpipe.specs import JobKind, JobSpec
@@ -78,22 +82,48 @@ class Requests:
     def of(self, spec: JobSpec) -> Request:
         """The request of one job."""
         name = job_name(self._settings.experiment.experiment_name, spec)
-        build = {JobKind.TRAINING: self._training, JobKind.PROCESSING: self._processing}[spec.kind]
+        build = {
+            JobKind.TRAINING: self._training,
+            JobKind.PROCESSING: self._processing,
+            JobKind.TUNING: self._tuning,
+        }[spec.kind]
         return Request(spec.kind, name, build(spec, name))
 
     def _training(self, spec: JobSpec, name: str) -> dict[str, Any]:
         return {
             "training_job_name": name,
             "hyper_parameters": {key: str(value) for key, value in spec.hyperparameters.items()},
-            "algorithm_specification": AlgorithmSpecification(**self._algorithm()),
+            "algorithm_specification": AlgorithmSpecification(**self._algorithm(spec)),
             "tags": self._tags(spec, resources.Tag),
             **self._definition(spec),
         }
 
-    def _algorithm(self) -> dict[str, Any]:
+    def _tuning(self, spec: JobSpec, name: str) -> dict[str, Any]:
+        tuning = spec.tuning
+        assert tuning is not None
+        definition = HyperParameterTrainingJobDefinition(
+            algorithm_specification=HyperParameterAlgorithmSpecification(**self._algorithm(spec)),
+            static_hyper_parameters={key: str(value) for key, value in spec.hyperparameters.items()},
+            **self._definition(spec),
+        )
+        warm_start = {}
+        if tuning.parent:
+            parent = ParentHyperParameterTuningJob(hyper_parameter_tuning_job_name=tuning.parent)
+            warm_start["warm_start_config"] = HyperParameterTuningJobWarmStartConfig(
+                parent_hyper_parameter_tuning_jobs=[parent], warm_start_type="TransferLearning"
+            )
+        return {
+            "hyper_parameter_tuning_job_name": name,
+            "hyper_parameter_tuning_job_config": tuning_config(tuning, spec.hyperparameters),
+            "training_job_definition": definition,
+            "tags": self._tags(spec, shapes.Tag),
+            **warm_start,
+        }
+
+    def _algorithm(self, spec: JobSpec) -> dict[str, Any]:
         """The image, and the line of the log that has the objective."""
         objective = self._settings.training.objective_metric_name
-        regex = rf"{re.escape(OBJECTIVE_MARK)}{re.escape(objective)}=([-+0-9.eE]+)"
+        regex = spec.tuning.regex if spec.tuning else default_regex(objective)
         return {
             "training_image": self._options.docker_image_path,
             "training_input_mode": "File",

@@ -62,6 +62,18 @@ def processing_status(job: Mapping[str, Any], output: str) -> JobStatus:
     return _status(state, failure, output, job, machine)
 
 
+def tuning_status(job: Mapping[str, Any], output: str) -> JobStatus:
+    """The status of a described tuning job; `output` is the storage key of its best trial's model."""
+    state = STATES[job["HyperParameterTuningJobStatus"]]
+    failure = _failure(job["HyperParameterTuningJobStatus"], "", job.get("FailureReason", ""))
+    seconds = _between(job, "CreationTime", "HyperParameterTuningEndTime")
+    if state is JobState.IN_PROGRESS:
+        return JobStatus(state)
+    if state is JobState.FAILED:
+        return JobStatus(state, failure, seconds=seconds)
+    return JobStatus(state, output=output, seconds=seconds)
+
+
 def _status(
     state: JobState, failure: str, output: str, job: Mapping[str, Any], machine: Mapping[str, Any]
 ) -> JobStatus:

@@ -9,7 +9,8 @@ from aws.rules import check_rules
 from aws.validation import check_body
 from unit.backends.sagemaker.conftest import IMAGE, ROLE, Load, job
 
-from mlpipe.backends.sagemaker.limits import OPERATIONS, check_limits
+from mlpipe.backends.sagemaker.kinds import KINDS
+from mlpipe.backends.sagemaker.limits import check_limits
 from mlpipe.backends.sagemaker.naming import job_name
 from mlpipe.backends.sagemaker.requests import Requests
 from mlpipe.contract import SECRET_PREFIX
@@ -44,8 +45,8 @@ def request(settings: Settings, spec: JobSpec) -> dict[str, Any]:
     made = Requests(settings, EmptyStorage(settings.experiment.storage), "us-east-1").of(spec)
     check_limits(made)
     body = made.body()
-    check_body(OPERATIONS[spec.kind], body)
-    check_rules(OPERATIONS[spec.kind], body)
+    check_body(KINDS[spec.kind].creation, body)
+    check_rules(KINDS[spec.kind].creation, body)
     return body
 
 
