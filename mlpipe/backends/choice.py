@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from mlpipe.backends.base import Backend
 from mlpipe.backends.local.backend import LocalBackend
+from mlpipe.backends.local.forkserver import ForkserverLauncher
+from mlpipe.backends.local.launcher import SubprocessLauncher
 from mlpipe.errors import MlpipeError
 from mlpipe.settings import Settings
 from mlpipe.settings.packages import check_tracker
@@ -20,7 +22,10 @@ def backend_of(settings: Settings, storage: Storage, *, is_offline: bool = False
         if not is_offline:
             check_tracker(settings.tracking)
         trials = settings.tuning.max_parallel_jobs if any(settings.tunables.values()) else 1
-        return LocalBackend(storage, settings.root, max(settings.local.max_parallel_jobs, trials))
+        # Forked jobs are for those of one process; and what compiles starts processes of its own.
+        is_forked = not (settings.training.use_distributed or settings.training.compile)
+        launcher = ForkserverLauncher() if is_forked and not is_offline else SubprocessLauncher()
+        return LocalBackend(storage, settings.root, max(settings.local.max_parallel_jobs, trials), launcher)
     try:
         import boto3  # extras; half a second and two more of start-up
 
