@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mlpipe import __version__
+from mlpipe.cli.compare import compare
 from mlpipe.cli.infer import infer
 from mlpipe.cli.logs import logs
 from mlpipe.cli.prepare import prepare
@@ -51,7 +52,7 @@ def options(
     context.obj = debug
 
 
-for command in (run, reconcile, prepare, train, tune, infer, resume, runs, show, logs, stop, promote, worker):
+for command in (run, reconcile, prepare, train, tune, infer, compare, resume, runs, show, logs, stop, promote, worker):
     app.command()(command)
 
 

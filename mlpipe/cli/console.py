@@ -93,9 +93,11 @@ def console_listener(context: typer.Context) -> Iterator[ConsoleListener]:
 
 def print_summary(summary: RunSummary) -> None:
     """Print the table of a run's models, what failed, and the path of the run."""
-    console = _stdout()
+    console = stdout()
     if summary.comparison["models"]:
         console.print(_model_table(summary.comparison["models"], summary.timings))
+    if len(summary.comparison["models"]) > 1:
+        console.print(summary.comparison["conclusion"], soft_wrap=True)
     for outcome in summary.failed:
         console.print(f"{outcome.model_name}: failed")
     state = "committed" if summary.is_committed else "not committed"
@@ -105,12 +107,12 @@ def print_summary(summary: RunSummary) -> None:
 def print_plan(plan: Plan, *, as_json: bool) -> None:
     """Print the tasks of a run in stages, the jobs that they would start, and what those may cost."""
     if as_json:
-        _print_json(asdict(plan))
+        print_json(asdict(plan))
         return
     table = Table("stage", "task", "what would happen", "job")
     for task in plan.tasks:
         table.add_row(str(task.stage), task.task, task.decision, task.job or "")
-    console = _stdout()
+    console = stdout()
     console.print(table)
     if worst := plan.worst_case:
         dollars = "" if worst.usd is None else f", {worst.usd:.2f} dollars"
@@ -122,7 +124,7 @@ def print_snapshot(snapshot: Snapshot) -> None:
     """Print a snapshot's address, its size, and where it lies."""
     card = json.loads(snapshot.unit.read("data_card.json"))
     how = "reused" if snapshot.is_reused else "new"
-    console = _stdout()
+    console = stdout()
     rows = card["rows"]
     shown = ", ".join(f"{count} {split}" for split, count in rows.items()) if isinstance(rows, dict) else rows
     console.print(f"snapshot {snapshot.address} ({how}): {shown} rows, {len(card['labels'])} labels")
@@ -131,7 +133,7 @@ def print_snapshot(snapshot: Snapshot) -> None:
 
 def print_trained(trained: TrainedRun) -> None:
     """Print which models a run has, and how to go on."""
-    console = _stdout()
+    console = stdout()
     console.print(
         f"run {trained.run_num}: {', '.join(trained.model_names)} trained: {trained.location}", soft_wrap=True
     )
@@ -140,7 +142,7 @@ def print_trained(trained: TrainedRun) -> None:
 
 def print_started(started: TrainedRun) -> None:
     """Print which trainings a detached run has begun with, and how to come back to it."""
-    console, number = _stdout(), started.run_num
+    console, number = stdout(), started.run_num
     console.print(f"run {number}: {', '.join(started.model_names)} started: {started.location}", soft_wrap=True)
     console.print(f"`mlpipe resume {number}` goes on with it, `mlpipe logs {number} -f` shows its logs")
     console.print(f"`mlpipe stop {number}` ends its jobs")
@@ -152,7 +154,7 @@ def print_inferred(inferred: RunSummary | Verification) -> None:
         print_summary(inferred)
         return
     models, files = ", ".join(inferred.model_names), " and ".join(inferred.files)
-    _stdout().print(
+    stdout().print(
         f"run {inferred.run_num} verified: {files} of {models} were computed again and equal what was published",
         soft_wrap=True,
     )
@@ -161,21 +163,21 @@ def print_inferred(inferred: RunSummary | Verification) -> None:
 def print_runs(lines: Sequence[RunLine], *, as_json: bool) -> None:
     """Print the list of runs."""
     if as_json:
-        _print_json([asdict(line) for line in lines])
+        print_json([asdict(line) for line in lines])
         return
     table = Table("run", "status", "best model", "macro F1", "updated")
     for line in lines:
         f1 = "" if line.macro_f1 is None else f"{line.macro_f1:.3f}"
         table.add_row(str(line.run_num), line.status, line.best_model, f1, line.updated)
-    _stdout().print(table if lines else "no runs yet; `mlpipe run` makes one")
+    stdout().print(table if lines else "no runs yet; `mlpipe run` makes one")
 
 
 def print_run(record: Mapping[str, Any], *, as_json: bool) -> None:
     """Print one run."""
     if as_json:
-        _print_json(record)
+        print_json(record)
         return
-    console = _stdout()
+    console = stdout()
     console.print(f"run {record['run_num']}: {record['status']}, {record['updated']}")
     console.print(f"path: {record['location']}", soft_wrap=True)
     console.print(f"snapshot: {record['snapshot']}")
@@ -197,7 +199,7 @@ def print_run(record: Mapping[str, Any], *, as_json: bool) -> None:
 
 def print_promotion(promotion: Promotion) -> None:
     """Print what is in production now."""
-    _stdout().print(
+    stdout().print(
         f"{promotion.model_name} of run {promotion.run_num} is in production (macro F1 {promotion.macro_f1:.3f})",
         soft_wrap=True,
     )
@@ -206,14 +208,14 @@ def print_promotion(promotion: Promotion) -> None:
 def print_production(history: Sequence[Promotion], *, as_json: bool) -> None:
     """Print every promotion, the newest first: that one is in production."""
     if as_json:
-        _print_json([asdict(promotion) for promotion in history])
+        print_json([asdict(promotion) for promotion in history])
         return
     table = Table("in production", "run", "model", "macro F1", "by", "why")
     for number, each in enumerate(history):
         since = f"since {each.promoted}" if number == 0 else f"from {each.promoted}"
         why = f"{each.reason} (forced)".strip() if each.is_forced else each.reason
         table.add_row(since, str(each.run_num), each.model_name, f"{each.macro_f1:.3f}", each.by, why)
-    _stdout().print(table if history else "nothing is in production; `mlpipe promote N --model M` changes that")
+    stdout().print(table if history else "nothing is in production; `mlpipe promote N --model M` changes that")
 
 
 def _model_table(models: Sequence[Mapping[str, Any]], timings: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -223,8 +225,8 @@ def _model_table(models: Sequence[Mapping[str, Any]], timings: Mapping[str, Mapp
         table.add_row(
             entry["model_name"],
             str(entry["num_rows"]),
-            _interval(entry["accuracy"]),
-            _interval(entry["macro_f1"]),
+            interval(entry["accuracy"]),
+            interval(entry["macro_f1"]),
             f"{timing['samples_per_second']:.0f}",
             f"{timing['latency_p99_ms']:.1f}",
             f"{parity['plan']}: off by {parity['max_difference']:.0e}",
@@ -232,11 +234,13 @@ def _model_table(models: Sequence[Mapping[str, Any]], timings: Mapping[str, Mapp
     return table
 
 
-def _interval(estimate: Mapping[str, float]) -> str:
+def interval(estimate: Mapping[str, float]) -> str:
+    """A value with its interval."""
     return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
 
-def _stdout() -> Console:
+def stdout() -> Console:
+    """The console of results."""
     console = _console()
     if not console.is_terminal:
         console.width = PIPE_WIDTH
@@ -248,5 +252,6 @@ def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
-def _print_json(document: object) -> None:
+def print_json(document: object) -> None:
+    """Print a document for programs."""
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from mlpipe.comparing import Contestant, calibration_of, compare_models
 from mlpipe.manifest import MANIFEST, SUCCESS, digest, to_bytes
 from mlpipe.specs import FileRecord, ModelOutcome
 from mlpipe.steps.keys import INFERRED, PREPARED, RUN, SUMMARY
@@ -73,17 +74,29 @@ def _comparison(
     """The content of comparison.json: no times in it, so that equal runs have equal bytes."""
     card = json.loads(prepared.read("data_card.json"))
     entries = [_model_entry(place, claim, name) for name in published]
-    return {
+    entries.sort(key=lambda entry: (-entry["macro_f1"]["value"], entry["model_name"]))
+    document = {
         "snapshot": prepared.key.rpartition("/")[2],
         "test_sha256": card["test_sha256"],
-        "models": sorted(entries, key=lambda entry: (-entry["macro_f1"]["value"], entry["model_name"])),
+        "models": entries,
         "failed": [asdict(outcome) for outcome in failed],
     }
+    if entries:
+        names = [entry["model_name"] for entry in entries]
+        compared = compare_models(
+            place.storage,
+            [Contestant(name, claim.run, name) for name in names],
+            seed=place.settings.experiment.seed,
+            resamples=place.settings.inference.bootstrap_resamples,
+        )
+        document |= compared.to_json()
+    return document
 
 
 def _model_entry(place: Workplace, claim: Claim, model_name: str) -> dict[str, Any]:
     model = open_unit(place.storage, claim.run.model(model_name))
-    statistics = json.loads(open_unit(place.storage, claim.run.inference(model_name)).read("statistics.json"))
+    inference = open_unit(place.storage, claim.run.inference(model_name))
+    statistics = json.loads(inference.read("statistics.json"))
     metrics = json.loads(model.read("metrics.json"))
     parity = json.loads(model.read("parity.json"))
     return {
@@ -92,6 +105,7 @@ def _model_entry(place: Workplace, claim: Claim, model_name: str) -> dict[str, A
         "accuracy": statistics["accuracy"],
         "macro_f1": statistics["macro_f1"],
         "weighted_f1": statistics["weighted_f1"],
+        "calibration": calibration_of(inference),
         "best_epoch": metrics["best_epoch"],
         "parity": {"plan": parity["plan"], "max_difference": parity["max_difference"]},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -186,6 +187,13 @@ def _check_strategy(settings: Settings, model_name: str) -> None:
         raise SettingsError(
             f"[TUNING] STRATEGY = Grid tries every combination, and {name.upper()} of {model_name} is an interval",
             hint="write its values as a list, a, b, c, or take another STRATEGY",
+        )
+    size = math.prod(len(tunable.texts) for tunable in space.values())
+    if strategy == "Grid" and size > settings.tuning.max_jobs:
+        raise SettingsError(
+            f"[TUNING] STRATEGY = Grid: {model_name} has {size} combinations, and MAX_JOBS = "
+            f"{settings.tuning.max_jobs}",
+            hint=f"write MAX_JOBS = {size}, or leave values out",
         )
     if strategy == "Hyperband" and "epochs" in space:
         raise SettingsError(

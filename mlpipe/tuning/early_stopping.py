@@ -17,8 +17,10 @@ def has_fallen_behind(curve: Sequence[float], earlier: Sequence[Sequence[float]]
     Only those that got as far count; without any, or without a value yet, no trial is behind.
     """
     epoch = len(curve)
+    if not epoch:
+        return False
     averages = [fmean(other[:epoch]) for other in earlier if len(other) >= epoch]
-    if not epoch or not averages:
+    if not averages:
         return False
     middle = median(averages)
     return curve[-1] < middle if maximizes else curve[-1] > middle

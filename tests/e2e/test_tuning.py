@@ -97,6 +97,10 @@ def test_training_refuses_what_is_to_be_tuned_and_tuning_what_is_not(tuned: Proj
             ["tuning.strategy=Grid"],
             "STRATEGY = Grid tries every combination, and LEARNING_RATE of small is an interval",
         ),
+        (
+            ["tuning.strategy=Grid", "hyperparameters.learning_rate=1e-3, 1e-2", "tuning.max_jobs=3"],
+            "small has 4 combinations, and MAX_JOBS = 3",
+        ),
         (["tuning.strategy=Hyperband", "hyperparameters.epochs=1 -> 4"], "Hyperband deals out the epochs itself"),
         (["tuning.metric_regex=f1=(.*"], r"METRIC_REGEX = f1=(.*: missing"),
         (["tuning.metric_regex=loss=(.*)"], "it does not find 0.5 in 'mlpipe-objective: f1=0.500000'"),

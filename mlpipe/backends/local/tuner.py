@@ -185,10 +185,10 @@ class LocalTuner:
 
 
 def _num_trials(tuning: TuningSpec) -> int:
-    """MAX_JOBS, or all combinations of a grid where they are fewer."""
+    """MAX_JOBS, or all combinations of a grid, which are not more."""
     if tuning.strategy != "Grid":
         return tuning.max_jobs
-    return min(tuning.max_jobs, len(grid(parse_space(tuning.space))))
+    return len(grid(parse_space(tuning.space)))
 
 
 def _trial_spec(spec: JobSpec, number: int, values: dict[str, str]) -> JobSpec:

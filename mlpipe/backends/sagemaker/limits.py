@@ -32,6 +32,9 @@ _SETTINGS = {
 MAX_HYPERPARAMETER = 256
 """Characters of a name or value: the documentation says 256, the model 2,500."""
 
+MAX_TRIAL_VARIABLES = 48
+"""Environment variables of a trial: the documentation says 48, the model 100."""
+
 
 def check_limits(request: Request) -> None:
     """Raise SettingsError with everything in a request that the service would refuse."""
@@ -42,6 +45,9 @@ def check_limits(request: Request) -> None:
         for name, value in body.get("HyperParameters", {}).items()
         if max(len(name), len(value)) > MAX_HYPERPARAMETER
     ]
+    variables = body.get("TrainingJobDefinition", {}).get("Environment", {})
+    if len(variables) > MAX_TRIAL_VARIABLES:
+        problems.append(f"Environment: {len(variables)} entries, of which {MAX_TRIAL_VARIABLES} are allowed in trials")
     if problems:
         lines = "\n  ".join(f"{problem}{_origin(problem)}" for problem in problems)
         raise SettingsError(f"SageMaker would refuse the job {request.name}:\n  {lines}")

@@ -73,9 +73,9 @@ def _range(name: str, tunable: Categories | Interval) -> tuple[str, Any]:
 
 def _limits(tuning: TuningSpec) -> ResourceLimits:
     given = {"max_runtime_in_seconds": round(tuning.max_minutes * 60)} if tuning.max_minutes else {}
-    return ResourceLimits(
-        max_number_of_training_jobs=tuning.max_jobs, max_parallel_training_jobs=tuning.max_parallel_jobs, **given
-    )
+    if tuning.strategy != "Grid":  # whose number of trials is that of its combinations
+        given["max_number_of_training_jobs"] = tuning.max_jobs
+    return ResourceLimits(max_parallel_training_jobs=tuning.max_parallel_jobs, **given)
 
 
 def _criteria(tuning: TuningSpec) -> dict[str, Any]:

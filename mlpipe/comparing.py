@@ -1,0 +1,160 @@
+"""Models of one or several runs on the same test rows, from what inference has published. Nothing here writes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlpipe.catalog import find_run, prepared_of, settings_of
+from mlpipe.errors import IntegrityError, UsageError
+from mlpipe.evaluation.calibration import calibration
+from mlpipe.evaluation.comparison import Comparison, compare
+from mlpipe.runs import ExperimentTree, RunTree
+from mlpipe.settings import Settings
+from mlpipe.storage import Storage
+from mlpipe.storage.claims import is_run_committed
+from mlpipe.storage.units import Unit, open_unit
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model in a comparison: the name that it has there, and where its results are."""
+
+    name: str
+    run: RunTree
+    model_name: str
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Models of finished runs side by side: a line for each, best first, and what may be said of them."""
+
+    test_sha256: str
+    models: tuple[Mapping[str, Any], ...]
+    comparison: Comparison
+
+    def to_json(self) -> dict[str, Any]:
+        """What `mlpipe compare --json` prints."""
+        return {"test_sha256": self.test_sha256, "models": list(self.models), **self.comparison.to_json()}
+
+
+def compare_models(storage: Storage, contestants: Sequence[Contestant], *, seed: int, resamples: int) -> Comparison:
+    """Compare models, best first, by their predictions of the same rows; IntegrityError where the rows differ."""
+    tables = {each.name: _predictions(open_unit(storage, each.run.inference(each.model_name))) for each in contestants}
+    first = next(iter(tables.values()))
+    labels = sorted({label for table in tables.values() for column in table[1:] for label in column.tolist()})
+    classes = {label: number for number, label in enumerate(labels)}
+
+    def encoded(column: NDArray[Any]) -> NDArray[np.int64]:
+        return np.array([classes[label] for label in column.tolist()], dtype=np.int64)
+
+    for name, (ids, truth, _) in tables.items():
+        if ids.tolist() != first[0].tolist() or truth.tolist() != first[1].tolist():
+            raise IntegrityError(f"the test rows of {name} are not those of {contestants[0].name}")
+    predictions = {name: encoded(predicted) for name, (_, _, predicted) in tables.items()}
+    return compare(encoded(first[1]), predictions, labels, seed=seed, resamples=resamples)
+
+
+def calibration_of(inference: Unit) -> dict[str, Any]:
+    """The calibration of a model on its test rows."""
+    table = _table(inference)
+    names = [name for name in table.column_names if name.startswith("probability_")]
+    probabilities = np.column_stack([table[name].to_numpy() for name in names])
+    is_right = np.array(table["truth"].to_pylist()) == np.array(table["prediction"].to_pylist())
+    return asdict(calibration(probabilities.max(axis=1), is_right))
+
+
+def compare_runs(storage: Storage, tree: ExperimentTree, run_nums: Sequence[int]) -> RunComparison:
+    """Compare every model of committed runs.
+
+    Raises UsageError for a run that does not exist or is not committed, and where runs were tested on different rows,
+    with the first thing that makes them so.
+    """
+    runs = [find_run(storage, tree, number) for number in dict.fromkeys(run_nums)]
+    for run in runs:
+        if not is_run_committed(storage, run):
+            raise UsageError(f"run {run.run_num} is not committed", hint=f"`mlpipe resume {run.run_num}` completes it")
+    documents = {run.run_num: _read(storage, run, "comparison.json") for run in runs}
+    for run in runs[1:]:
+        if documents[run.run_num]["test_sha256"] != documents[runs[0].run_num]["test_sha256"]:
+            raise UsageError(
+                f"runs {runs[0].run_num} and {run.run_num} were tested on different rows: "
+                f"{_first_difference(storage, tree, runs[0], run)}",
+                hint="only models that were measured on the same rows can be compared",
+            )
+    found = [
+        (Contestant(f"{entry['model_name']}@{run.run_num}", run, entry["model_name"]), entry)
+        for run in runs
+        for entry in documents[run.run_num]["models"]
+    ]
+    found.sort(key=lambda item: (-item[1]["macro_f1"]["value"], item[0].name))
+    settings = settings_of(storage, runs[0])
+    comparison = compare_models(
+        storage,
+        [contestant for contestant, _ in found],
+        seed=settings.experiment.seed,
+        resamples=settings.inference.bootstrap_resamples,
+    )
+    lines = tuple(_line(storage, contestant, entry) for contestant, entry in found)
+    return RunComparison(documents[runs[0].run_num]["test_sha256"], lines, comparison)
+
+
+def _line(storage: Storage, contestant: Contestant, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """One model: its scores, how fast it is, how large, and how long it took to train."""
+    run, name = contestant.run, contestant.model_name
+    timing = json.loads(open_unit(storage, run.inference(name)).read("timing.json"))
+    model = open_unit(storage, run.model(name))
+    jobs = _read(storage, run, "run.json")["jobs"]
+    seconds = sum(job["seconds"] for job in jobs if job["name"] in (f"train-{name}", f"tune-{name}"))
+    return {
+        **entry,
+        "name": contestant.name,
+        "run_num": run.run_num,
+        "samples_per_second": timing["samples_per_second"],
+        "latency_p99_ms": timing["latency_p99_ms"],
+        "model_bytes": model.files["model.pt"].size,
+        "training_seconds": round(seconds, 2),
+    }
+
+
+def _read(storage: Storage, run: RunTree, name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(open_unit(storage, run.root).read(name))
+    return document
+
+
+def _table(inference: Unit) -> Any:
+    import pyarrow.parquet as pq  # a tenth of a second
+
+    return pq.read_table(io.BytesIO(inference.read("predictions.parquet")))
+
+
+def _predictions(inference: Unit) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Ids, true labels and predicted labels, in the order of the ids."""
+    table = _table(inference)
+    ids, truth, predicted = (np.array(table[name].to_pylist(), dtype=object) for name in ("id", "truth", "prediction"))
+    order = np.argsort(ids)
+    return ids[order], truth[order], predicted[order]
+
+
+def _first_difference(storage: Storage, tree: ExperimentTree, one: RunTree, other: RunTree) -> str:
+    """What makes the test rows of two runs different: a setting of the data, or the rows themselves."""
+    first, second = (_data_settings(settings_of(storage, run)) for run in (one, other))
+    for name, value in first.items():
+        if second.get(name) != value:
+            return f"{name} is {value} in run {one.run_num} and {second.get(name)} in run {other.run_num}"
+    prepared = [prepared_of(storage, tree, run) for run in (one, other)]
+    counts = [json.loads(unit.read("data_card.json"))["rows"] for unit in prepared]
+    addresses = [unit.key.rpartition("/")[2] for unit in prepared]
+    return f"their rows were collected anew: snapshot {addresses[0]} has {counts[0]}, and {addresses[1]} {counts[1]}"
+
+
+def _data_settings(settings: Settings) -> dict[str, Any]:
+    given = settings.for_data_functions().to_json()
+    named = {f"[DATA] {key.upper()}": value for key, value in given["data"].items()}
+    return {"SEED": given["seed"], **named, **{f"[USER] {key}": value for key, value in given["user"].items()}}

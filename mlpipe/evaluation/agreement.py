@@ -1,0 +1,20 @@
+"""How far two models say the same of the same rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mlpipe.evaluation.statistics import confusion_matrix
+
+
+def cohens_kappa(first: ArrayLike, second: ArrayLike, num_labels: int) -> float:
+    """Agreement of two predictions, class indices (n,), beyond what chance gives: 1 at most, 0 for chance.
+
+    Cohen, A coefficient of agreement for nominal scales (1960). Of two models that both predict one label alone it is
+    1: they agree on every row.
+    """
+    counts = confusion_matrix(first, second, num_labels).astype(np.float64)
+    total = counts.sum()
+    observed, expected = np.trace(counts) / total, counts.sum(axis=1) @ counts.sum(axis=0) / total**2
+    return 1.0 if expected == 1 else float((observed - expected) / (1 - expected))

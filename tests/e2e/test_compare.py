@@ -1,0 +1,59 @@
+"""Models side by side, of one run and of several."""
+
+from __future__ import annotations
+
+import json
+
+from e2e.project import Finished, Project, error_of
+
+
+def test_a_run_says_how_its_models_differ_and_what_follows(finished: Finished):
+    comparison = json.loads((finished[0].run / "comparison.json").read_text())
+    (pair,) = comparison["pairs"]
+    assert [pair["first"], pair["second"]] == [entry["model_name"] for entry in comparison["models"]]
+    best, other = comparison["models"]
+    difference = best["accuracy"]["value"] - other["accuracy"]["value"]
+    assert abs(pair["accuracy_difference"]["value"] - difference) < 1e-12
+    assert set(pair["per_label_f1"]) == {"fruit", "metal", "river"}
+    assert comparison["cochran_q"] is None
+    assert comparison["conclusion"] in finished[1].stdout.replace("\n", " ")
+    assert sum(each["rows"] for each in best["calibration"]["bins"]) == best["num_rows"]
+
+
+def test_finished_runs_on_the_same_rows_are_compared(finished_copy: Project):
+    finished_copy.mlpipe("run", "--set", "hyperparameters.epochs=1", "--set", "experiment.model_names=small")
+    shown = finished_copy.mlpipe("compare", "1", "2").stdout
+    for name in ("large@1", "small@1", "small@2"):
+        assert name in shown
+    document = json.loads(finished_copy.mlpipe("compare", "1", "2", "--json").stdout)
+    assert len(document["pairs"]) == 3
+    assert document["cochran_q"]["p_value"] <= 1
+    assert all(line["training_seconds"] > 0 and line["model_bytes"] > 0 for line in document["models"])
+    test_rows = {line["num_rows"] for line in document["models"]}
+    assert len(test_rows) == 1
+
+
+def test_runs_on_other_rows_are_refused_with_the_first_difference(finished_copy: Project):
+    finished_copy.mlpipe("run", "--set", "data.test_fraction=0.3", "--set", "experiment.model_names=small")
+    error = error_of(finished_copy.mlpipe("compare", "1", "2", code=2))
+    assert error.startswith(
+        "runs 1 and 2 were tested on different rows: [DATA] TEST_FRACTION is 0.2 in run 1 and 0.3 in run 2"
+    )
+
+
+def test_what_cannot_be_compared_is_refused(finished: Finished):
+    project = finished[0]
+    assert "has no run 9" in error_of(project.mlpipe("compare", "1", "9", code=2))
+    assert "expected one settings file or the numbers of runs" in error_of(
+        project.mlpipe("compare", "1", "settings.ini", code=2)
+    )
+
+
+def test_of_three_models_of_which_one_fails_two_are_compared(project: Project):
+    project.edit("settings.ini", "MODEL_NAMES = small, large", "MODEL_NAMES = small, large, broken")
+    (project.folder / "fail-broken").touch()
+    done = project.mlpipe("compare", "settings.ini", code=5)
+    assert "broken: failed" in done.stdout
+    assert "McNemar" in done.stdout
+    assert "large - small" in done.stdout or "small - large" in done.stdout
+    assert "broken failed, the other models are done" in error_of(done)
