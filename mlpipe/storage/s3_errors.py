@@ -32,16 +32,16 @@ _PERMISSIONS = {
 """What each action needs, by the name that messages give it."""
 
 _AGAIN = "run the same command again: what is committed stays"
-_LOG_IN = "give this command valid credentials (`aws configure`, `aws sso login`, or the role of the machine)"
+LOG_IN = "give this command valid credentials (`aws configure`, `aws sso login`, or the role of the machine)"
 _REGION = "the bucket is in another region: write it to [S3] REGION"
 
 _HINTS = {
     "NoSuchBucket": "create the bucket, or correct [EXPERIMENT] STORAGE",
     "NoSuchKey": "check [EXPERIMENT] STORAGE",
     "ExpiredToken": "the credentials have expired: log in again (`aws sso login`), then run the same command again",
-    "InvalidAccessKeyId": _LOG_IN,
-    "InvalidToken": _LOG_IN,
-    "SignatureDoesNotMatch": _LOG_IN,
+    "InvalidAccessKeyId": LOG_IN,
+    "InvalidToken": LOG_IN,
+    "SignatureDoesNotMatch": LOG_IN,
     "RequestTimeTooSkewed": "set the clock of this machine: it differs from the service's by more than 15 minutes",
     "PermanentRedirect": _REGION,
     "301": _REGION,
@@ -51,7 +51,7 @@ _HINTS = {
 }
 """What to do, by the service's code."""
 
-_CREDENTIALS = (
+CREDENTIALS = (
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
     boto.CredentialRetrievalError,
@@ -59,6 +59,8 @@ _CREDENTIALS = (
     boto.SSOError,
     boto.TokenRetrievalError,
 )
+"""What botocore raises where it has no credentials, or none that can be used."""
+
 _DISK_FULL = "the disk is full: free space there, or name another folder in the variable TMPDIR"
 
 
@@ -72,7 +74,7 @@ def reported(action: str, place: str) -> Iterator[None]:
     except RetriesExceededError as error:
         raise StorageError(f"cannot {action} {place}: {error.last_exception}", hint=_AGAIN) from error
     except BotoCoreError as error:
-        hint = _LOG_IN if isinstance(error, _CREDENTIALS) else f"check the network and AWS_ENDPOINT_URL, then {_AGAIN}"
+        hint = LOG_IN if isinstance(error, CREDENTIALS) else f"check the network and AWS_ENDPOINT_URL, then {_AGAIN}"
         raise StorageError(f"cannot {action} {place}: {error}", hint=hint) from error
     except OSError as error:
         hint = _DISK_FULL if error.errno == errno.ENOSPC else "look at this file"

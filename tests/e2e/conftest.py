@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aws.fake import FakeSageMaker
 from e2e.project import Finished, Project, make_project
 
 
@@ -27,3 +29,11 @@ def finished_copy(finished: Finished, tmp_path: Path) -> Project:
     """A copy of the finished folder that a test may change."""
     shutil.copytree(finished[0].folder, tmp_path / "project")
     return Project(tmp_path / "project")
+
+
+@pytest.fixture
+def fake(s3_endpoint: str, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSageMaker]:
+    """SageMaker, which runs the jobs that commands submit."""
+    with FakeSageMaker(s3_endpoint, tmp_path / "sagemaker") as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", running.url)
+        yield running

@@ -115,6 +115,15 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
+def lines_of(process: subprocess.Popen[str], text: str) -> None:
+    """Read a command's stderr up to a line with this text."""
+    assert process.stderr
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"the command ended without {text!r}")
+
+
 def error_of(done: subprocess.CompletedProcess[str]) -> str:
     """The one error message, which is the last thing on stderr; no traceback is shown to a user who did not ask."""
     assert "Traceback" not in done.stderr

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
 from pathlib import Path
 
-import moto_server
 import pytest
+from e2e.bucket import check_units, contents
 from e2e.project import Project, error_of
 
 from mlpipe.storage.s3 import S3Storage
@@ -34,13 +33,6 @@ def uri(bucket: str, project: Project) -> str:
     return uri
 
 
-def contents(bucket: str, endpoint: str) -> dict[str, bytes]:
-    client = moto_server.client("s3", endpoint)
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-    keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-    return {key: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
-
-
 def test_a_run_in_a_bucket_is_complete_shown_and_verified(
     project: Project, uri: str, bucket: str, s3_endpoint: str, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -52,13 +44,7 @@ def test_a_run_in_a_bucket_is_complete_shown_and_verified(
 
     found = contents(bucket, s3_endpoint)
     run = "team/tiny/runs/1"
-    for unit in ("models/small", "models/large", "inference/small", "inference/large"):
-        manifest = json.loads(found[f"{run}/{unit}/manifest.json"])["files"]
-        names = {key.removeprefix(f"{run}/{unit}/") for key in found if key.startswith(f"{run}/{unit}/")}
-        assert names == {*manifest, "manifest.json", "_SUCCESS"}
-        for name, record in manifest.items():
-            assert hashlib.sha256(found[f"{run}/{unit}/{name}"]).hexdigest() == record["sha256"]
-    assert f"{run}/_SUCCESS" in found
+    check_units(found, run)
     assert {re.sub(r"-[0-9a-f]+\.log", "", key.rpartition("/")[2]) for key in found if "/logs/" in key} == {
         "reconcile",
         "prepare",

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import iam_policy
-import moto_server
 import pytest
 import torch
 from aws.fake import FakeSageMaker
 from aws.faults import SpotInterruption
 from aws.rules import check_rules
 from aws.validation import check_body
-from e2e.project import Finished, Project, error_of
+from e2e.bucket import check_units, contents
+from e2e.cloud import IMAGE, to_sagemaker
+from e2e.project import Finished, Project, error_of, lines_of
 from iam_policy import Call, Policy, needs_of, s3_call
 from s3_server import Proxy, Request
 from safetensors.torch import load
 
-ROLE = "arn:aws:iam::123456789012:role/mlpipe-jobs"
-IMAGE = "registry.example.com/mlpipe:1"
 CANARY = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY"
-
-
-@pytest.fixture
-def fake(s3_endpoint: str, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSageMaker]:
-    with FakeSageMaker(s3_endpoint, tmp_path / "sagemaker") as running:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", running.url)
-        yield running
 
 
 @pytest.fixture
@@ -47,24 +37,10 @@ def uri(project: Project, bucket: str, fake: FakeSageMaker) -> str:
     return uri
 
 
-def to_sagemaker(project: Project, uri: str) -> None:
-    project.edit("settings.ini", "SEED = 7", f"SEED = 7\nBACKEND = sagemaker\nSTORAGE = {uri}")
-    project.edit(
-        "settings.ini", "[TRAINING]", f"[SAGEMAKER]\nROLE_ARN = {ROLE}\nDOCKER_IMAGE_PATH = {IMAGE}\n\n[TRAINING]"
-    )
-
-
 def one_model(project: Project) -> None:
     """Only the small model, which is enough where it is not about several."""
     project.edit("settings.ini", "MODEL_NAMES = small, large", "MODEL_NAMES = small")
     project.edit("settings.ini", "[USER_HYPERPARAMETERS.large]\nWIDTH = 16\n", "")
-
-
-def contents(bucket: str, endpoint: str) -> dict[str, bytes]:
-    client = moto_server.client("s3", endpoint)
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-    keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-    return {key: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
 
 def aws_call(request: Request) -> Call:
@@ -97,13 +73,7 @@ def test_a_run_is_complete_equals_a_local_one_and_needs_no_more_than_the_policy(
 
     found = contents(bucket, s3_endpoint)
     run = "team/tiny/runs/1"
-    for unit in ("models/small", "models/large", "inference/small", "inference/large"):
-        manifest = json.loads(found[f"{run}/{unit}/manifest.json"])["files"]
-        names = {key.removeprefix(f"{run}/{unit}/") for key in found if key.startswith(f"{run}/{unit}/")}
-        assert names == {*manifest, "manifest.json", "_SUCCESS"}
-        for name, record in manifest.items():
-            assert hashlib.sha256(found[f"{run}/{unit}/{name}"]).hexdigest() == record["sha256"]
-    assert f"{run}/_SUCCESS" in found
+    check_units(found, run)
     assert not [key for key in found if "/attempts/" in key or "/checkpoints/" in key]
     for file in (
         *(f"models/{model}/{name}" for model in ("small", "large") for name in ("model.pt", "metrics.json")),
@@ -185,15 +155,6 @@ def test_a_run_that_costs_too_much_at_worst_starts_nothing(project: Project, uri
     typo = project.mlpipe("run", "--set", "sagemaker.instance_type=ml.m5.xlrage", code=2)
     assert "did you mean ml.m5.xlarge?" in error_of(typo)
     assert fake.bodies("CreateProcessingJob") == [], "it would be noticed before the first job, not after two"
-
-
-def lines_of(process: subprocess.Popen[str], text: str) -> None:
-    """Read a command's stderr up to a line with this text."""
-    assert process.stderr
-    for line in process.stderr:
-        if text in line:
-            return
-    raise AssertionError(f"the command ended without {text!r}")
 
 
 def test_a_command_that_is_killed_leaves_its_job_to_the_next(project: Project, uri: str, fake: FakeSageMaker):

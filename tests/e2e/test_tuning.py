@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aws.fake import FakeSageMaker
-from e2e.project import Project, error_of
-from e2e.test_sagemaker import contents, lines_of, to_sagemaker
+from e2e.bucket import contents
+from e2e.cloud import to_sagemaker
+from e2e.project import Project, error_of, lines_of
 
 TUNABLES = """\
 LEARNING_RATE = 0.001 -> 0.1 log
@@ -134,13 +133,6 @@ def test_every_combination_of_a_grid_is_tried_once(tuned: Project):
         ("0.1", "16"),
         ("0.1", "32"),
     ]
-
-
-@pytest.fixture
-def fake(s3_endpoint: str, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSageMaker]:
-    with FakeSageMaker(s3_endpoint, tmp_path / "sagemaker") as running:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", running.url)
-        yield running
 
 
 def test_the_same_settings_tune_in_sagemaker(tuned: Project, fake: FakeSageMaker, bucket: str, s3_endpoint: str):

@@ -15,11 +15,11 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from mlpipe.backends.local.launcher import RunningJob
+from mlpipe.backends.local.launcher import RunningJob, SubprocessLauncher
 from mlpipe.errors import JobError
 
 SERVER = "mlpipe.jobs.server"
@@ -30,9 +30,13 @@ class ForkserverLauncher:
 
     The server has the environment of the first job: what libraries read of it when they are imported holds for all jobs
     of a command. So their HF_HOME is one folder, which goes with this object, as the server does.
+
+    The server is started by the first job whose argument is among `worth_it`: a training needs all that it imports.
+    Jobs before that get an interpreter of their own, which imports what their step needs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, worth_it: Collection[str] = ("train",)) -> None:
+        self._worth_it = worth_it
         self._home = Path(tempfile.mkdtemp(prefix="mlpipe-hf-"))
         weakref.finalize(self, shutil.rmtree, self._home, ignore_errors=True)
         self._lock = threading.Lock()
@@ -45,15 +49,17 @@ class ForkserverLauncher:
             self._closing()
 
     def launch(self, argv: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> RunningJob:
-        """Have the job forked as soon as the server is ready; nobody waits for that here."""
+        """Have the job forked as soon as the server is ready, which nobody waits for here."""
+        arguments = list(argv[list(argv).index("mlpipe.jobs") + 1 :])
         given = {**environment, "HF_HOME": str(self._home)}
         with self._lock:
+            if self._server is None and arguments[0] not in self._worth_it:
+                return SubprocessLauncher().launch(argv, environment, folder, log)
             if self._server is None:
                 self._server = _Server(given)
                 self._closing = weakref.finalize(self, self._server.close)
             self._count += 1
             job = _ForkedJob(self._server, self._count)
-        arguments = list(argv[list(argv).index("mlpipe.jobs") + 1 :])
         self._server.ask({
             "id": job.number, "arguments": arguments, "environment": given, "folder": str(folder), "log": str(log)
         })  # fmt: skip

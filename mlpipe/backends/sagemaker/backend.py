@@ -17,7 +17,7 @@ from sagemaker.core.resources import Tag
 
 from mlpipe.backends.base import JobState, JobStatus, NoteListener, WorstCase
 from mlpipe.backends.sagemaker.cost import check_cost, worst_case
-from mlpipe.backends.sagemaker.errors import THROTTLED, code_of, reported
+from mlpipe.backends.sagemaker.errors import THROTTLED, reported
 from mlpipe.backends.sagemaker.kinds import KINDS
 from mlpipe.backends.sagemaker.limits import check_limits
 from mlpipe.backends.sagemaker.logs import CloudWatchLogs
@@ -29,6 +29,7 @@ from mlpipe.errors import CloudError, StorageError
 from mlpipe.settings import Settings
 from mlpipe.specs import JobKind, JobSpec, TrialRecord
 from mlpipe.storage import Storage
+from mlpipe.storage.s3_errors import code_of
 
 FASTEST_POLL, SLOWEST_POLL = 0.5, 15.0
 """Seconds between two looks at a job: a twentieth of its age, within these bounds."""

@@ -5,33 +5,24 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlpipe.errors import CloudError
+from mlpipe.storage.s3_errors import CREDENTIALS, LOG_IN, code_of
 
 THROTTLED = ("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded")
 
 _AGAIN = "the same command again comes back to jobs that were started"
-_LOG_IN = "give this command valid credentials (`aws configure`, `aws sso login`, or the role of the machine)"
 _HINTS = {
     "ExpiredToken": "the credentials have expired: log in again (`aws sso login`), then " + _AGAIN,
     "ExpiredTokenException": "the credentials have expired: log in again (`aws sso login`), then " + _AGAIN,
-    "InvalidClientTokenId": _LOG_IN,
-    "UnrecognizedClientException": _LOG_IN,
-    "SignatureDoesNotMatch": _LOG_IN,
+    "InvalidClientTokenId": LOG_IN,
+    "UnrecognizedClientException": LOG_IN,
+    "SignatureDoesNotMatch": LOG_IN,
     "RequestExpired": "set the clock of this machine: it differs from the service's by more than 5 minutes",
     "ResourceLimitExceeded": "the account's quota is used up: ask for more (docs/aws.md says how), take another "
     "[SAGEMAKER] INSTANCE_TYPE, or fewer MAX_PARALLEL_JOBS",
 }
-_CREDENTIALS = (
-    boto.NoCredentialsError,
-    boto.PartialCredentialsError,
-    boto.CredentialRetrievalError,
-    boto.ProfileNotFound,
-    boto.SSOError,
-    boto.TokenRetrievalError,
-)
 
 
 @contextlib.contextmanager
@@ -46,13 +37,8 @@ def reported(action: str) -> Iterator[None]:
             f"cannot {action}: {code}: {details.get('Message') or 'no reason given'}", hint=_hint(error, code)
         ) from error
     except BotoCoreError as error:
-        hint = _LOG_IN if isinstance(error, _CREDENTIALS) else f"check the region and the network, then {_AGAIN}"
+        hint = LOG_IN if isinstance(error, CREDENTIALS) else f"check the region and the network, then {_AGAIN}"
         raise CloudError(f"cannot {action}: {error}", hint=hint) from error
-
-
-def code_of(error: ClientError) -> str:
-    """The service's code."""
-    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _hint(error: ClientError, code: str) -> str:

@@ -10,9 +10,10 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from mlpipe.backends.sagemaker.errors import code_of, reported
+from mlpipe.backends.sagemaker.errors import reported
 from mlpipe.errors import SettingsError
 from mlpipe.settings import Settings
+from mlpipe.storage.s3_errors import code_of
 
 _ECR = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/(?P<repository>[^@:]+)"

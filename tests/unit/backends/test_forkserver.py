@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from job_folder import processing_folder
+from process_tree import gone
 
 from mlpipe.backends.local import forkserver
 from mlpipe.backends.local.forkserver import ForkserverLauncher
@@ -29,15 +30,6 @@ def reconcile(settings):
 """
 
 
-def gone(pid: int) -> bool:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def wait_for(happened: Callable[[], bool]) -> None:
     while not happened():
         time.sleep(0.02)
@@ -46,7 +38,7 @@ def wait_for(happened: Callable[[], bool]) -> None:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., tuple[RunningJob, Path]]]:
     """Start a reconcile job with this reconcile() in it; returns it with its log."""
-    launcher = ForkserverLauncher()
+    launcher = ForkserverLauncher(worth_it=("reconcile",))
     count = iter(range(100))
 
     def launch(code: str | None = None) -> tuple[RunningJob, Path]:
@@ -108,7 +100,7 @@ PARENT = """
 import os, sys, time
 from pathlib import Path
 from mlpipe.backends.local.forkserver import ForkserverLauncher
-launcher = ForkserverLauncher()
+launcher = ForkserverLauncher(("reconcile",))
 command = [sys.executable, "-P", "-m", "mlpipe.jobs", "reconcile"]
 launcher.launch(command, dict(os.environ), Path.cwd(), Path(sys.argv[1]))
 time.sleep(600)
@@ -137,3 +129,14 @@ def test_a_server_that_cannot_start_is_an_error_that_says_why(start, monkeypatch
 
     with pytest.raises(JobError, match="has ended: .*No module named mlpipe.jobs.no_such_server"):
         wait_for(lambda: job.poll() is not None)
+
+
+def test_a_step_that_imports_little_gets_an_interpreter_of_its_own(tmp_path: Path):
+    base = processing_folder(tmp_path / "job")
+    launcher = ForkserverLauncher()
+    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(base)}
+    command = [sys.executable, "-P", "-m", "mlpipe.jobs", "reconcile"]
+    job = launcher.launch(command, environment, tmp_path, tmp_path / "log")
+    assert command[1:] in [child.cmdline()[1:] for child in psutil.Process().children()]
+    wait_for(lambda: job.poll() is not None)
+    assert job.poll() == 0

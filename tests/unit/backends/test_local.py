@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from process_tree import gone
 
 from mlpipe.backends import JobStatus, LocalBackend, follow_job
 from mlpipe.backends.local.launcher import RunningJob, SubprocessLauncher
@@ -231,15 +232,6 @@ def test_a_job_that_left_no_reason_is_an_error_that_says_how_it_ended(storage: L
 CHILD = (
     "import subprocess, sys, time; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); time.sleep(600)"
 )
-
-
-def gone(pid: int) -> bool:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_a_job_beyond_its_time_limit_is_ended_with_all_that_it_started(storage: LocalStorage):
