@@ -147,7 +147,7 @@ class LocalBackend:
             if code is None:
                 self._enforce_limit(job, job.process)
                 if job.checkpoints:
-                    job.checkpoints.update()
+                    job.checkpoints.try_update()
                 return JobStatus(JobState.IN_PROGRESS)
             self._free_slot(job)
             job.status = self._ended(job, code)

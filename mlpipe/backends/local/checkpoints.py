@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from mlpipe.errors import StorageError
@@ -20,6 +21,11 @@ class CheckpointMirror:
         self._folder = folder
         self._key = key
         self._stored = self._found()
+
+    def try_update(self) -> None:
+        """Update while the job runs: a storage that does not answer now is asked again at the next look."""
+        with contextlib.suppress(StorageError):
+            self.update()
 
     def update(self) -> None:
         """Store what is new and delete what the job has deleted; a folder that was made anew counts as new."""

@@ -94,3 +94,16 @@ def test_a_job_that_works_in_the_storage_itself_loses_nothing(tmp_path: Path):
     shutil.rmtree(tmp_path / "job" / "step-1")
     mirror.update()
     assert storage.files(KEY) == {"step-2/state.pt": 1}
+
+
+def test_a_storage_that_refuses_while_the_job_runs_is_asked_again(storage: S3Storage, proxy: Proxy, tmp_path: Path):
+    (tmp_path / "job").mkdir()
+    mirror = CheckpointMirror(S3Storage(storage.uri), tmp_path / "job", KEY)
+    checkpoint(tmp_path / "job", "step-1", "1")
+    proxy.fault = lambda request, forward: refusal(403, "AccessDenied")
+    mirror.try_update()
+    with pytest.raises(StorageError, match="AccessDenied"):
+        mirror.update()
+    proxy.fault = lambda request, forward: forward(request)
+    mirror.try_update()
+    assert storage.files(KEY) == {"step-1/state.pt": 1}
