@@ -245,6 +245,11 @@ def _complete(place: Workplace, run: RunTree) -> RunSummary:
     snapshot = Snapshot(prepared, prepared.key.rpartition("/")[2], True, "it belongs to the run")
     pipeline = Pipeline({PREPARED: snapshot, RUN: claim})
     tasks = [*_trainings(place), InferModels(place, place.settings.experiment.model_names), Report(place)]
+    try:
+        _checked(place, tasks, Outlook(prepared=snapshot, run=run))
+    except MlpipeError as error:
+        write_state(place, claim, "failed", str(error))
+        raise
     write_state(place, claim, "running")
     return _execute(place, tasks, pipeline)[SUMMARY]
 
@@ -297,11 +302,11 @@ def _workplace_of_run(settings: Settings, listener: StepListener, storage: Stora
     return Workplace(own, source, storage, backend_of(own, storage), listener)
 
 
-def _checked(place: Workplace, steps: list[Step]) -> list[Step]:
+def _checked(place: Workplace, steps: list[Step], outlook: Outlook | None = None) -> list[Step]:
     """The same steps, looked through before anything is paid for: no job may be refused, or cost too much, half-way."""
     if not place.backend.is_remote:
         return steps
-    outlook = Outlook()
+    outlook = outlook or Outlook()
     previews = [cast(Step, task).preview(outlook) for stage in get_task_plan(steps) for task in stage]
     place.backend.check([preview.job for preview in previews if preview.job])
     return steps

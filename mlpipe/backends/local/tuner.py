@@ -74,6 +74,7 @@ class LocalTuner:
         self._progress.failures_in_a_row = 0  # another command may have better luck
         self._error_class: type[MlpipeError] = JobError
         self._begun = time.monotonic()
+        self._running: list[str] = []
         self._lock = threading.Lock()
         self._is_over = threading.Event()
 
@@ -92,10 +93,26 @@ class LocalTuner:
                 for worker in workers:
                     worker.result()
             except BaseException:
-                self._is_over.set()
-                self._backend.leave_all()
+                self._end_trials()
                 raise
         return tuple(sorted(self._records, key=lambda record: record.number))
+
+    def _end_trials(self) -> None:
+        """Start no more trials, and end those that run; jobs of other models go on."""
+        self._is_over.set()
+        with self._lock:
+            running = list(self._running)
+        for handle in running:
+            self._backend.leave(handle)
+
+    def _submit(self, spec: JobSpec) -> str:
+        """Start a trial so that it can be ended, too."""
+        handle = self._backend.submit(spec)
+        with self._lock:
+            self._running.append(handle)
+        if self._is_over.is_set():
+            self._backend.leave(handle)
+        return handle
 
     def is_hopeless(self, number: int, curve: Sequence[float]) -> bool:
         """Whether a trial is to be stopped after the last value of its curve."""
@@ -139,9 +156,7 @@ class LocalTuner:
         begun = time.monotonic()
         state, error, result = TrialState.COMPLETED, "", None
         try:
-            result = follow_job(
-                self._backend, spec, self._backend.submit(spec), self._storage.locate(spec.log), watcher
-            )
+            result = follow_job(self._backend, spec, self._submit(spec), self._storage.locate(spec.log), watcher)
         except FellBehind:
             state = TrialState.STOPPED
         except (JobError, UserFunctionError, ExportError) as caught:
@@ -172,6 +187,7 @@ class LocalTuner:
                 return
             self._storage.write(f"{_folder(self._spec)}/{number}.json", to_bytes(record.to_json()))
             self._sampler.tell(self._asked.pop(number), record)
+            self._running = [handle for handle in self._running if not handle.endswith(f"/{number:03d}")]
             self._records.append(record)
             if record.state is not TrialState.FAILED:
                 self._curves.append(record.curve)

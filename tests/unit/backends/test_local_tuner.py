@@ -1,0 +1,192 @@
+"""Trials on this machine: each keeps its own result, however many run side by side, and none more than asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.tuning.test_sampling import spec as tuning_spec
+
+from mlpipe.backends import LocalBackend
+from mlpipe.backends.local.launcher import RunningJob, SubprocessLauncher
+from mlpipe.contract import default_regex
+from mlpipe.errors import JobError
+from mlpipe.specs import Channel, JobKind, JobSpec, TrialRecord, TrialState
+from mlpipe.storage import LocalStorage
+from mlpipe.tuning.progress import best_of
+
+PRELUDE = """
+import json, os, pathlib, random, sys, time
+base = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
+given = json.loads((base / "input/config/hyperparameters.json").read_text())
+number = int(os.environ["TRAINING_JOB_NAME"][-3:])
+x = float(given["x"])
+def report(value):
+    print(f"mlpipe-objective: f1={value:.6f}", flush=True)
+def finish():
+    (base / "model" / "x").write_text(given["x"])
+    (base / "model" / "manifest.json").write_text(json.dumps({"x": given["x"]}))
+"""
+
+
+class ScriptLauncher:
+    """Starts a script in place of a training."""
+
+    def __init__(self, script: str) -> None:
+        self._script = PRELUDE + textwrap.dedent(script)
+
+    def launch(self, argv: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> RunningJob:
+        return SubprocessLauncher().launch([sys.executable, "-c", self._script], environment, folder, log)
+
+
+class Notes:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+Tune = Callable[..., tuple[tuple[TrialRecord, ...], list[str]]]
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path / "storage")
+
+
+@pytest.fixture
+def tune(storage: LocalStorage, tmp_path: Path) -> Tune:
+    """Run a tuning whose trials are this script; returns its trials and what was said."""
+
+    def run(script: str, **changes: Any) -> tuple[tuple[TrialRecord, ...], list[str]]:
+        given = {"strategy": "Random", "regex": default_regex("f1"), "max_jobs": 6, **changes}
+        tuning = tuning_spec({"x": "0.0 -> 1.0"}, **given)
+        job = JobSpec(
+            name="tune-m",
+            kind=JobKind.TUNING,
+            step="train",
+            attempt="runs/1/attempts/tune-m",
+            channels=(Channel("job", "runs/1/attempts/tune-m/job_channel"),),
+            arguments={},
+            hyperparameters={"epochs": 3},
+            threads=1,
+            max_runtime_s=60,
+            log="runs/1/logs/tune-m.log",
+            tuning=tuning,
+        )
+        notes = Notes()
+        backend = backends.setdefault(
+            script, LocalBackend(storage, tmp_path, tuning.max_parallel_jobs, ScriptLauncher(script))
+        )
+        return backend.tune(job, job.attempt, notes), notes.texts
+
+    backends: dict[str, LocalBackend] = {}
+    return run
+
+
+def test_every_trial_keeps_its_own_result_however_many_run_side_by_side(tune: Tune, storage: LocalStorage):
+    script = """
+    time.sleep(random.random() / 2)
+    report(x)
+    finish()
+    """
+    trials, _ = tune(script, max_jobs=16, max_parallel_jobs=4)
+    assert [trial.number for trial in trials] == list(range(1, 17))
+    for trial in trials:
+        assert trial.state is TrialState.COMPLETED
+        assert storage.read(f"{trial.output}/x").decode() == trial.hyperparameters["x"]
+        assert trial.objective == pytest.approx(float(trial.hyperparameters["x"]), abs=1e-6)
+    assert len({trial.manifest_sha256 for trial in trials}) == 16
+    best = best_of(trials, maximizes=True)
+    assert best is not None
+    assert float(storage.read(f"{best.output}/x")) == max(float(trial.hyperparameters["x"]) for trial in trials)
+
+
+def test_a_trial_that_falls_behind_is_stopped(tune: Tune):
+    script = """
+    if number == 3:
+        report(0.1)
+        time.sleep(600)
+    report(0.5)
+    report(0.6)
+    finish()
+    """
+    trials, notes = tune(script, max_jobs=4, stops_early=True)
+    assert [trial.state for trial in trials] == [
+        TrialState.COMPLETED,
+        TrialState.COMPLETED,
+        TrialState.STOPPED,
+        TrialState.COMPLETED,
+    ]
+    assert trials[2].curve == (0.1,)
+    assert "trial 3 of 4: 0.1000, stopped early after" in notes[2]
+
+
+def test_failures_are_recorded_and_too_many_in_a_row_end_it(tune: Tune, storage: LocalStorage):
+    script = """
+    if number in (1, 3, 4):
+        raise SystemExit(7)
+    report(x)
+    finish()
+    """
+    with pytest.raises(JobError, match="2 trials in a row have failed, the last one with: job tune-m-004"):
+        tune(script, max_failures=2)
+    found = [json.loads(storage.read(f"runs/1/attempts/tune-m/finished/{n}.json"))["state"] for n in range(1, 5)]
+    assert found == ["Failed", "Completed", "Failed", "Failed"]
+
+
+def test_a_tuning_that_ends_early_ends_its_own_trials_and_leaves_the_backend_to_others(tune: Tune, tmp_path: Path):
+    script = """
+    if number == 1:
+        raise SystemExit(7)
+    if not pathlib.Path("again").exists():
+        time.sleep(600)
+    report(x)
+    finish()
+    """
+    with pytest.raises(JobError, match="1 trials in a row have failed"):
+        tune(script, max_failures=1, max_parallel_jobs=2)
+    (tmp_path / "again").touch()
+    trials, _ = tune(script, max_failures=1, max_parallel_jobs=2)
+    assert [trial.state for trial in trials] == [TrialState.FAILED, *[TrialState.COMPLETED] * 5]
+
+
+def test_a_trial_without_an_objective_has_failed(tune: Tune):
+    trials, _ = tune("finish()", max_jobs=2)
+    assert [(trial.state, trial.error) for trial in trials] == [
+        (TrialState.FAILED, "METRIC_REGEX found no objective in its log")
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "number"), [({"target_value": 0.0}, 1), ({"patience": 2, "maximizes": False}, 3), ({"max_jobs": 5}, 5)]
+)
+def test_no_trial_is_started_once_there_are_enough(tune: Tune, changes: dict[str, Any], number: int):
+    script = """
+    report(number)
+    finish()
+    """
+    trials, _ = tune(script, **changes)
+    assert len(trials) == number
+
+
+def test_what_was_finished_is_not_repeated_and_what_was_not_is_done_again(tune: Tune, storage: LocalStorage):
+    script = """
+    report(x)
+    finish()
+    """
+    first, _ = tune(script, max_jobs=3)
+    storage.write("runs/1/attempts/tune-m/trials/004/model/half", b"done")
+    again, notes = tune(script, max_jobs=5)
+    assert again[:3] == first
+    assert [trial.number for trial in again] == [1, 2, 3, 4, 5]
+    assert notes[0] == "tune-m: 3 trials were done before"
+    assert not storage.exists("runs/1/attempts/tune-m/trials/004/model/half")
