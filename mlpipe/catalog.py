@@ -68,6 +68,7 @@ def show_run(storage: Storage, tree: ExperimentTree, run_num: int) -> dict[str, 
     record: dict[str, Any] = asdict(_line(storage, run))
     record["snapshot"] = fingerprint_of(storage, run)["snapshot"]
     record["owner"] = asdict(current_owner(storage, run))
+    record["test_openings"] = test_openings(storage, tree, run)
     record["comparison"] = _comparison(storage, run)
     if is_run_committed(storage, run):
         record["record"] = json.loads(open_unit(storage, run.root).read("run.json"))
@@ -75,6 +76,17 @@ def show_run(storage: Storage, tree: ExperimentTree, run_num: int) -> dict[str, 
     if storage.exists(run.state):
         record["state"] = read_document(storage, run.state)
     return record
+
+
+def test_openings(storage: Storage, tree: ExperimentTree, run: RunTree) -> int:
+    """How often the test set of a run was opened so far, by whatever run of the experiment.
+
+    Test sets are the same where their (id, label) pairs are, or where they come from the same snapshot.
+    """
+    snapshot = tree.prepared(fingerprint_of(storage, run)["snapshot"])
+    rows = json.loads(open_unit(storage, snapshot).read("data_card.json"))["test_sha256"]
+    uses = [read_document(storage, f"{tree.test_uses}/{name}", "snapshot") for name in storage.files(tree.test_uses)]
+    return sum(use["snapshot"] == snapshot or use.get("test_sha256") == rows for use in uses)
 
 
 def settings_of(storage: Storage, run: RunTree) -> Settings:

@@ -133,9 +133,14 @@ class ExperimentTree:
         """The folder of the jobs that were handed to a service and belong to no run."""
         return f"{self.name}/data/submitted"
 
+    @property
+    def test_uses(self) -> str:
+        """The folder of all openings of test sets."""
+        return f"{self.name}/test_uses"
+
     def test_use(self, use_id: str) -> str:
         """One opening of a test set; only ever added."""
-        return f"{self.name}/test_uses/{use_id}.json"
+        return f"{self.test_uses}/{use_id}.json"
 
     @property
     def production(self) -> str:

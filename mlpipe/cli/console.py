@@ -180,7 +180,7 @@ def print_run(record: Mapping[str, Any], *, as_json: bool) -> None:
     console = stdout()
     console.print(f"run {record['run_num']}: {record['status']}, {record['updated']}")
     console.print(f"path: {record['location']}", soft_wrap=True)
-    console.print(f"snapshot: {record['snapshot']}")
+    console.print(f"snapshot: {record['snapshot']}; its test set was opened {_times(record['test_openings'])}")
     if error := record.get("state", {}).get("error"):
         console.print(f"error: {error}", soft_wrap=True)
     jobs = record.get("record", record.get("state", {})).get("jobs", [])
@@ -232,6 +232,10 @@ def _model_table(models: Sequence[Mapping[str, Any]], timings: Mapping[str, Mapp
             f"{parity['plan']}: off by {parity['max_difference']:.0e}",
         )
     return table
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def interval(estimate: Mapping[str, float]) -> str:

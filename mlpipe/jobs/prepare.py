@@ -18,9 +18,10 @@ from mlpipe.errors import DataError, UserFunctionError
 from mlpipe.jobs.environment import JobContext
 from mlpipe.manifest import to_bytes
 from mlpipe.settings import Data
-from mlpipe.snapshots.data_card import DATA_CARD, Groups, Lengths, PreparedCard, digest_of_test_set
+from mlpipe.snapshots.data_card import DATA_CARD, Groups, Lengths, NearDuplicates, PreparedCard, digest_of_test_set
 from mlpipe.snapshots.encoding import ModelInputs
 from mlpipe.snapshots.labels import ordered_labels
+from mlpipe.snapshots.near_duplicates import find_near_duplicates
 from mlpipe.snapshots.prepared import SplitRows, write_splits
 from mlpipe.snapshots.row_facts import data_columns, label_names, read_row_facts
 from mlpipe.snapshots.rows import ID, LABEL
@@ -67,6 +68,7 @@ def run(context: JobContext) -> None:
             "identical_to_validation": assignment.identical_to_validation,
         },
         groups=_groups(facts, assignment, data.group_key),
+        near_duplicates=_near_duplicates(rows, assignment, data),
         test_sha256=digest_of_test_set(_test_pairs(source)),
         reconciled=json.loads((context.channels["reconciled"] / DATA_CARD).read_bytes()),
     )
@@ -161,6 +163,12 @@ def _groups(facts: RowFacts, assignment: Assignment, group_key: str | None) -> G
     return Groups(group_key, len(np.unique(facts.groups)), assignment.groups_across_splits)
 
 
+def _near_duplicates(rows: ReconciledRows, assignment: Assignment, data: Data) -> NearDuplicates | None:
+    if data.text_column is None or not data.near_duplicate_threshold:
+        return None
+    return find_near_duplicates(rows, assignment.splits, data.text_column, data.near_duplicate_threshold)
+
+
 def _test_pairs(source: SplitRows) -> Iterator[tuple[str, str]]:
     """The (id, label name) pairs of the test rows, by id."""
     start, parts = 0, []
@@ -192,3 +200,10 @@ def _log_summary(card: PreparedCard) -> None:
         logger.warning("labels without a test row: %s", ", ".join(card.labels_without_test_rows))
     if card.groups and card.groups.across_splits:
         logger.warning("%s groups lie in more than one of the given splits", f"{card.groups.across_splits:,}")
+    for where, leak in card.near_duplicates.leaks.items() if card.near_duplicates else ():
+        if leak.near:
+            split, _, other = where.partition("_in_")
+            logger.warning(
+                "%s %s rows have a text that is nearly or exactly that of a %s row",
+                *(f"{leak.near:,}", split, other),
+            )

@@ -97,7 +97,16 @@ class Data(Section):
         description="Files that reconcile() reads, relative to the settings file; a change makes a new snapshot.",
     )
     text_column: OptionalText = Field(
-        default=None, description="Column that holds the text of a row, for the lengths in the data card."
+        default=None,
+        description="Column that holds the text of a row: for the lengths and the near duplicates in the data card, "
+        "and for the linear model on words that every model is compared with.",
+    )
+    near_duplicate_threshold: Number = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="How similar two texts of different splits have to be (the share of their word pairs that they "
+        "have in common) to be counted as near duplicates in the data card; 0 looks for none.",
     )
 
     @model_validator(mode="after")

@@ -97,13 +97,39 @@ class Groups:
 
 
 @dataclass(frozen=True)
+class Leak:
+    """Rows of one split whose text stands in another as well.
+
+    `near` counts those that are at least as similar as the threshold, `identical` those of them that are equal, letter
+    for letter. `examples` are pairs of ids, one of each split.
+    """
+
+    near: int
+    identical: int
+    examples: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """What DATA.NEAR_DUPLICATE_THRESHOLD found in DATA.TEXT_COLUMN.
+
+    `leaks` has test_in_train, test_in_validation and validation_in_train: rows of the first that are in the second.
+    """
+
+    column: str
+    threshold: float
+    leaks: Mapping[str, Leak]
+
+
+@dataclass(frozen=True)
 class PreparedCard:
     """data_card.json of a prepared snapshot.
 
     `rows` counts per split, `labels` per label name and split. `encoded_lengths` holds, per model and split, the
     lengths of the longest ragged input of each row; a model without ragged inputs is left out. `dropped_rows` says how
-    many rows of the user's splits were left out because the named split holds the same content. `test_sha256`
-    identifies the test set (see `digest_of_test_set`). `reconciled` is the card of the rows that all this was made of.
+    many rows of the user's splits were left out because the named split holds the same content. `near_duplicates` is
+    None where there is no text column or none are looked for. `test_sha256` identifies the test set (see
+    `digest_of_test_set`). `reconciled` is the card of the rows that all this was made of.
     """
 
     task_type: TaskType
@@ -113,6 +139,7 @@ class PreparedCard:
     encoded_lengths: Mapping[str, Mapping[str, Lengths]]
     dropped_rows: Mapping[str, int]
     groups: Groups | None
+    near_duplicates: NearDuplicates | None
     test_sha256: str
     reconciled: Mapping[str, Any]
     format_version: int = FORMAT_VERSION

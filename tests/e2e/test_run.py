@@ -61,6 +61,7 @@ def test_the_record_of_a_run_says_what_ran(finished: Finished):
     assert set(record["units"]) == {f"{kind}/{name}" for kind in ("models", "inference") for name in ("small", "large")}
     assert all(job["versions"]["torch"] and job["threads"] == 1 for job in record["jobs"])
     assert len(list((finished[0].tree / "test_uses").iterdir())) == 1
+    assert json.loads(finished[0].mlpipe("show", "1", "--json").stdout)["test_openings"] == 1
 
 
 RELOAD = """
@@ -123,6 +124,7 @@ def test_inferring_a_committed_run_again_verifies_and_changes_nothing(finished_c
         name: value for name, value in before.items() if not name.startswith("logs/")
     }
     assert len(list((finished_copy.tree / "test_uses").iterdir())) == 2
+    assert "its test set was opened 2 times" in finished_copy.mlpipe("show", "1").stdout
 
 
 def test_a_new_run_reuses_the_snapshots_and_equals_the_first_byte_for_byte(finished_copy: Project):

@@ -40,13 +40,19 @@ def test_texts_that_look_like_markup_are_printed_as_they_are(capsys: pytest.Capt
         "updated": "now",
         "location": "/data [old]/runs/1",
         "snapshot": "abc",
+        "test_openings": 2,
         "comparison": {"models": [], "failed": [{"model_name": outcome.model_name, "error": outcome.error}]},
         "models": {},
         "state": {"error": "it ended [early]"},
     }
     print_run(record, as_json=False)
     printed = capsys.readouterr().out
-    for text in ("m[/x]: failed: bad [/tag] :on: [red]", "/data [old]/runs/1", "error: it ended [early]"):
+    for text in (
+        "m[/x]: failed: bad [/tag] :on: [red]",
+        "/data [old]/runs/1",
+        "error: it ended [early]",
+        "opened 2 times",
+    ):
         assert text in printed
 
 

@@ -301,3 +301,20 @@ def test_a_group_key_that_the_rows_lack_is_reported(data_job):
     job = data_job(data="GROUP_KEY = author", channels={"reconciled": first.output})
     with pytest.raises(DataError, match="GROUP_KEY names the column 'author', but the reconciled rows have text"):
         prepare.run(job)
+
+
+def test_texts_that_stand_in_two_splits_are_reported_by_the_card_and_the_log(data_job, caplog):
+    rows = given_splits(("train", "aabb"), ("validation", "ab"), ("test", "ab"))
+    leak = {"text": rows[0]["text"], "label": "a", "split": "test", "page": 2}
+    with caplog.at_level(logging.WARNING):
+        job = prepared(data_job, [*rows, leak], data="TEXT_COLUMN = text")
+    found = read_json(job.output / "data_card.json")["near_duplicates"]
+    assert (found["column"], found["threshold"]) == ("text", 0.8)
+    assert found["leaks"]["test_in_train"]["near"] == found["leaks"]["test_in_train"]["identical"] == 1
+    assert "1 test rows have a text that is nearly or exactly that of a train row" in caplog.text
+
+
+@pytest.mark.parametrize("data", ["", "TEXT_COLUMN = text\nNEAR_DUPLICATE_THRESHOLD = 0"])
+def test_near_duplicates_are_looked_for_only_where_there_is_a_text_and_a_threshold(data_job, data):
+    job = prepared(data_job, texts(30), data=data)
+    assert read_json(job.output / "data_card.json")["near_duplicates"] is None

@@ -76,6 +76,7 @@ def test_the_data_functions_are_given_seed_data_and_user_only(resolved: Settings
             "group_key": "author",
             "sources": ["a.csv", "b.csv"],
             "text_column": None,
+            "near_duplicate_threshold": 0.8,
         },
         "user": {"csv": "data/ä.csv"},
     }
