@@ -15,11 +15,14 @@ from mlpipe.catalog import find_run, prepared_of, settings_of
 from mlpipe.errors import IntegrityError, UsageError
 from mlpipe.evaluation.calibration import calibration
 from mlpipe.evaluation.comparison import Comparison, compare
+from mlpipe.evaluation.yardsticks import Yardstick, measure, verdict
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.settings import Settings
 from mlpipe.storage import Storage
 from mlpipe.storage.claims import is_run_committed
-from mlpipe.storage.units import Unit, open_unit
+from mlpipe.storage.units import Unit, is_committed, open_unit
+
+MAJORITY, WORDS = "the majority class", "the linear model on words"
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,15 @@ class RunComparison:
     test_sha256: str
     models: tuple[Mapping[str, Any], ...]
     comparison: Comparison
+    yardsticks: Mapping[int, Mapping[str, Any]]
+    """Those of every run that has any: each was trained on the rows that its run was trained on."""
 
     def to_json(self) -> dict[str, Any]:
         """What `mlpipe compare --json` prints."""
-        return {"test_sha256": self.test_sha256, "models": list(self.models), **self.comparison.to_json()}
+        document = {"test_sha256": self.test_sha256, "models": list(self.models), **self.comparison.to_json()}
+        document["yardsticks"] = {str(number): each for number, each in self.yardsticks.items()}
+        verdicts = [f"Run {number}: {each['verdict']}" for number, each in self.yardsticks.items()]
+        return {**document, "conclusion": " ".join([self.comparison.conclusion, *verdicts])}
 
 
 def compare_models(storage: Storage, contestants: Sequence[Contestant], *, seed: int, resamples: int) -> Comparison:
@@ -59,6 +67,55 @@ def compare_models(storage: Storage, contestants: Sequence[Contestant], *, seed:
             raise IntegrityError(f"the test rows of {name} are not those of {contestants[0].name}")
     predictions = {name: encoded(predicted) for name, (_, _, predicted) in tables.items()}
     return compare(encoded(first[1]), predictions, labels, seed=seed, resamples=resamples)
+
+
+def measure_yardsticks(
+    storage: Storage, run: RunTree, model_names: Sequence[str], majority: str, settings: Settings
+) -> dict[str, Any]:
+    """How the models of a run do against the label `majority`, and the linear model on words where there are texts.
+
+    `skipped` says why a yardstick is missing that the settings ask for.
+    """
+    tables = {name: _predictions(open_unit(storage, run.inference(name))) for name in model_names}
+    ids, truth, _ = next(iter(tables.values()))
+    predicted = {MAJORITY: np.full(len(truth), majority, dtype=object)}
+    skipped = {}
+    if settings.data.text_column is not None:
+        by_words = _words_predictions(storage, run, ids)
+        if isinstance(by_words, str):
+            skipped[WORDS] = by_words
+        else:
+            predicted[WORDS] = by_words
+    columns = [truth, *predicted.values(), *(table[2] for table in tables.values())]
+    classes = {label: number for number, label in enumerate(sorted({label for each in columns for label in each}))}
+    true, *found = (np.array([classes[label] for label in column], dtype=np.int64) for column in columns)
+    models = dict(zip(tables, found[len(predicted) :], strict=True))
+    measured: list[Yardstick] = [
+        measure(
+            name,
+            true,
+            found[at],
+            models,
+            len(classes),
+            seed=settings.experiment.seed,
+            resamples=settings.inference.bootstrap_resamples,
+        )
+        for at, name in enumerate(predicted)
+    ]
+    return {"measured": [asdict(each) for each in measured], "skipped": skipped, "verdict": verdict(measured)}
+
+
+def _words_predictions(storage: Storage, run: RunTree, ids: NDArray[Any]) -> NDArray[Any] | str:
+    """The predictions of the linear model on words for the rows `ids`, or why there are none."""
+    if not is_committed(storage, run.yardstick):
+        return "the job that was to train it left no result; the run's logs say why"
+    unit = open_unit(storage, run.yardstick)
+    if error := json.loads(unit.read("yardstick.json"))["error"]:
+        return str(error)
+    own_ids, _, predicted = _predictions(unit)
+    if own_ids.tolist() != ids.tolist():
+        raise IntegrityError(f"the test rows of {storage.locate(unit.key)} are not those of the models")
+    return predicted
 
 
 def calibration_of(inference: Unit) -> dict[str, Any]:
@@ -102,7 +159,8 @@ def compare_runs(storage: Storage, tree: ExperimentTree, run_nums: Sequence[int]
         resamples=settings.inference.bootstrap_resamples,
     )
     lines = tuple(_line(storage, contestant, entry) for contestant, entry in found)
-    return RunComparison(documents[runs[0].run_num]["test_sha256"], lines, comparison)
+    yardsticks = {number: each["yardsticks"] for number, each in documents.items() if "yardsticks" in each}
+    return RunComparison(documents[runs[0].run_num]["test_sha256"], lines, comparison, yardsticks)
 
 
 def _line(storage: Storage, contestant: Contestant, entry: Mapping[str, Any]) -> dict[str, Any]:

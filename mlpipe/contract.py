@@ -23,6 +23,9 @@ SOURCES_FOLDER = "sources"
 """The folder of that channel with copies of [DATA] SOURCES, for a job that runs on another machine: it is the working
 directory there, as the folder of the settings file is here."""
 
+YARDSTICK = "_yardstick"
+"""The folder of an infer job's output with the linear model's predictions; no model has a name like this."""
+
 PARENT_VARIABLE = "MLPIPE_PARENT_FD"
 """The descriptor of a pipe whose other end closes when the process that started the job is gone."""
 

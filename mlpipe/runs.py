@@ -88,6 +88,11 @@ class RunTree:
         return f"{self.root}/inference/{model_name}"
 
     @property
+    def yardstick(self) -> str:
+        """Commit unit: what the linear model on words says of the test rows; only where there is a text column."""
+        return f"{self.root}/yardstick"
+
+    @property
     def comparison(self) -> str:
         """The models side by side."""
         return f"{self.root}/comparison.json"

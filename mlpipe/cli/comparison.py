@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from mlpipe.cli.console import interval, print_json, print_summary, stdout
+from mlpipe.cli.console import interval, print_json, print_summary, print_yardsticks, stdout
 from mlpipe.comparing import RunComparison
 from mlpipe.steps.outcomes import RunSummary
 
@@ -42,6 +42,8 @@ def print_run_comparison(found: RunComparison, *, as_json: bool) -> None:
         )
     console = stdout()
     console.print(table)
+    for yardsticks in found.yardsticks.values():
+        print_yardsticks(yardsticks)
     _print_pairs(document["pairs"])
     console.print(document["conclusion"], soft_wrap=True)
 

@@ -96,12 +96,22 @@ def print_summary(summary: RunSummary) -> None:
     console = stdout()
     if summary.comparison["models"]:
         console.print(_model_table(summary.comparison["models"], summary.timings))
-    if len(summary.comparison["models"]) > 1:
+        print_yardsticks(summary.comparison.get("yardsticks", {}))
         console.print(summary.comparison["conclusion"], soft_wrap=True)
     for outcome in summary.failed:
         console.print(f"{outcome.model_name}: failed")
     state = "committed" if summary.is_committed else "not committed"
     console.print(f"run {summary.run.run_num} ({state}): {summary.location}", soft_wrap=True)
+
+
+def print_yardsticks(yardsticks: Mapping[str, Any]) -> None:
+    """Print the scores of what every model has to beat, and what of it is missing."""
+    console = stdout()
+    for each in yardsticks.get("measured", ()):
+        scores = f"accuracy {interval(each['accuracy'])}, macro F1 {interval(each['macro_f1'])}"
+        console.print(f"yardstick: {each['name']}: {scores}", soft_wrap=True)
+    for name, reason in yardsticks.get("skipped", {}).items():
+        console.print(f"yardstick: {name} is missing: {reason}", soft_wrap=True)
 
 
 def print_plan(plan: Plan, *, as_json: bool) -> None:

@@ -172,7 +172,7 @@ def _estimates(value: NDArray[np.float64], drawn: NDArray[np.float64]) -> list[E
 def _conclusion(names: Sequence[str], pairs: Sequence[Pair]) -> str:
     """What may be said in plain words, and what may not."""
     if not pairs:
-        return f"{names[0]} stands alone: there is nothing to compare it with."
+        return f"{names[0]} stands alone: there is no other model to compare it with."
     differing = [pair for pair in pairs if pair.is_different]
     said = [
         f"{pair.first} and {pair.second} differ in accuracy by {100 * pair.accuracy_difference.value:+.1f} points "

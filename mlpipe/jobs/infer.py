@@ -11,10 +11,12 @@ from pathlib import Path
 import torch
 
 from mlpipe.batching import EncodedRows
+from mlpipe.contract import YARDSTICK
 from mlpipe.errors import DataError, JobError, MlpipeError
 from mlpipe.inference.engine import ExportedModel
 from mlpipe.inference.results import write_results
 from mlpipe.inference.timing import timed_predict
+from mlpipe.inference.yardstick import write_yardstick
 from mlpipe.jobs.environment import JobContext
 from mlpipe.manifest import to_bytes, write_manifest
 from mlpipe.specs import Encoding, ModelOutcome
@@ -25,12 +27,24 @@ logger = logging.getLogger(__name__)
 def run(context: JobContext) -> None:
     """Write the results of every model in `model_names` to a folder of its name, and outcomes.json.
 
-    A model that fails leaves the others to run, and no folder: outcomes.json has its error.
+    A model that fails leaves the others to run, and no folder: outcomes.json has its error. Where there is a channel
+    `train`, the linear model on words is trained on its rows and measured on the same test rows.
     """
     torch.set_num_threads(context.threads)
     encoding = Encoding.from_json(json.loads((context.channels["encoding"] / "encoding.json").read_bytes()))
+    _measure_yardstick(context, encoding)
     outcomes = [_outcome(context, encoding, model_name) for model_name in context.arguments["model_names"]]
     (context.output / "outcomes.json").write_bytes(to_bytes([asdict(outcome) for outcome in outcomes]))
+
+
+def _measure_yardstick(context: JobContext, encoding: Encoding) -> None:
+    """Write the yardstick's folder, where the job was given training rows for it."""
+    text_column = context.settings.data.text_column
+    if "train" not in context.channels or text_column is None:
+        return
+    folder, seed = context.output / YARDSTICK, context.settings.experiment.seed
+    write_yardstick(folder, context.channels["train"], context.channels["test"], text_column, encoding.labels, seed)
+    write_manifest(folder)
 
 
 def _outcome(context: JobContext, encoding: Encoding, model_name: str) -> ModelOutcome:

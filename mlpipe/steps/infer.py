@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlpipe.backends import JobResult
+from mlpipe.contract import YARDSTICK
 from mlpipe.errors import JobError
-from mlpipe.manifest import to_bytes
+from mlpipe.manifest import MANIFEST, to_bytes
 from mlpipe.runs import RunTree
 from mlpipe.specs import Channel, JobSpec, ModelOutcome
 from mlpipe.steps.keys import INFERRED, PREPARED, RUN, trained
@@ -42,8 +43,10 @@ class InferModels(Step):
             for name, outcome in outcomes.items()
             if outcome.is_published and not is_committed(place.storage, claim.run.inference(name))
         ]
-        for outcome in self._infer(claim, pipeline[PREPARED].unit, todo) if todo else ():
-            outcomes[outcome.model_name] = outcome
+        if todo:
+            yardstick = _needs_yardstick(place, claim.run)
+            inferred = self._infer(claim, pipeline[PREPARED].unit, todo, yardstick=yardstick)
+            outcomes |= {outcome.model_name: outcome for outcome in inferred}
         pipeline[INFERRED] = outcomes
         return pipeline
 
@@ -54,23 +57,32 @@ class InferModels(Step):
         if not todo:
             return Preview(self.name, "done before")
         prepared = outlook.prepared.unit if outlook.prepared else place.pending(place.tree.prepared)
-        job = _job(place, run, prepared, [name for name in todo if is_committed(place.storage, run.model(name))])
+        trained_before = [name for name in todo if is_committed(place.storage, run.model(name))]
+        job = _job(place, run, prepared, trained_before, yardstick=_needs_yardstick(place, run))
         job = replace(job, arguments={**job.arguments, "model_names": todo})  # some may be still to be trained
         return Preview(self.name, f"open the test set for {', '.join(todo)}", job)
 
-    def _infer(self, claim: Claim, prepared: Unit, model_names: Sequence[str]) -> list[ModelOutcome]:
-        """Infer models and publish what came of them; a job that dies with several models is repeated one by one."""
+    def _infer(
+        self, claim: Claim, prepared: Unit, model_names: Sequence[str], *, yardstick: bool
+    ) -> list[ModelOutcome]:
+        """Infer models and publish what came of them; a job that dies with several models is repeated one by one.
+
+        Those jobs go without the yardstick: it may be what the first one died of.
+        """
         place = self._place
         try:
-            result = run_inference(place, claim.run, prepared, model_names)
+            result = run_inference(place, claim.run, prepared, model_names, yardstick=yardstick)
         except JobError as error:
             if len(model_names) == 1:
                 place.listener.note(f"infer {model_names[0]}: failed: {error}")
                 return [ModelOutcome(model_names[0], str(error), type(error).__name__)]
             place.listener.note(f"infer: {error}")
             place.listener.note("infer: each model is now tried by itself")
-            return [outcome for name in model_names for outcome in self._infer(claim, prepared, [name])]
+            alone = (self._infer(claim, prepared, [name], yardstick=False) for name in model_names)
+            return [outcome for outcomes in alone for outcome in outcomes]
         outcomes = inference_outcomes(place, result)
+        if place.storage.exists(f"{result.output}/{YARDSTICK}/{MANIFEST}"):
+            publish(place.storage, claim, f"{result.output}/{YARDSTICK}", claim.run.yardstick)
         for outcome in outcomes:
             name = outcome.model_name
             if outcome.is_published:
@@ -81,8 +93,18 @@ class InferModels(Step):
         return outcomes
 
 
-def run_inference(place: Workplace, run: RunTree, prepared: Unit, model_names: Sequence[str]) -> JobResult:
-    """Run one infer job for models of a run; the opening of the test set is recorded before it happens."""
+def _needs_yardstick(place: Workplace, run: RunTree) -> bool:
+    """Whether the models are to be compared with a linear one on words that is not there yet."""
+    return place.settings.data.text_column is not None and not is_committed(place.storage, run.yardstick)
+
+
+def run_inference(
+    place: Workplace, run: RunTree, prepared: Unit, model_names: Sequence[str], *, yardstick: bool = False
+) -> JobResult:
+    """Run one infer job for models of a run; the opening of the test set is recorded before it happens.
+
+    With `yardstick` the job is given the training rows, too, and trains the linear model on words.
+    """
     opened: dict[str, Any] = {
         "opened": datetime.now(UTC).isoformat(timespec="seconds"),
         "run_num": run.run_num,
@@ -92,7 +114,7 @@ def run_inference(place: Workplace, run: RunTree, prepared: Unit, model_names: S
     }
     use_id = f"{opened['opened'].replace(':', '')}-{uuid.uuid4().hex[:8]}"
     place.storage.create(place.tree.test_use(use_id), to_bytes(opened))
-    return place.run(_job(place, run, prepared, model_names))
+    return place.run(_job(place, run, prepared, model_names, yardstick=yardstick))
 
 
 def inference_outcomes(place: Workplace, result: JobResult) -> list[ModelOutcome]:
@@ -100,12 +122,13 @@ def inference_outcomes(place: Workplace, result: JobResult) -> list[ModelOutcome
     return [ModelOutcome(**entry) for entry in json.loads(place.storage.read(f"{result.output}/outcomes.json"))]
 
 
-def _job(place: Workplace, run: RunTree, prepared: Unit, model_names: Sequence[str]) -> JobSpec:
+def _job(place: Workplace, run: RunTree, prepared: Unit, model_names: Sequence[str], *, yardstick: bool) -> JobSpec:
     channels = [
         prepared.channel("test", "test"),
         prepared.channel("encoding", "encoding"),
         _models_channel(place, run, model_names),
     ]
+    channels += [prepared.channel("train", "train")] if yardstick else []
     return place.job("infer", channels, tree=run, arguments={"model_names": list(model_names)})
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from mlpipe.comparing import Contestant, calibration_of, compare_models
+from mlpipe.comparing import Contestant, calibration_of, compare_models, measure_yardsticks
 from mlpipe.manifest import MANIFEST, SUCCESS, digest, to_bytes
 from mlpipe.specs import FileRecord, ModelOutcome
 from mlpipe.steps.keys import INFERRED, PREPARED, RUN, SUMMARY
@@ -83,14 +83,19 @@ def _comparison(
     }
     if entries:
         names = [entry["model_name"] for entry in entries]
-        compared = compare_models(
-            place.storage,
-            [Contestant(name, claim.run, name) for name in names],
-            seed=place.settings.experiment.seed,
-            resamples=place.settings.inference.bootstrap_resamples,
-        )
-        document |= compared.to_json()
+        seed, resamples = place.settings.experiment.seed, place.settings.inference.bootstrap_resamples
+        contestants = [Contestant(name, claim.run, name) for name in names]
+        compared = compare_models(place.storage, contestants, seed=seed, resamples=resamples)
+        yardsticks = measure_yardsticks(place.storage, claim.run, names, _majority(card), place.settings)
+        document |= {**compared.to_json(), "yardsticks": yardsticks}
+        document["conclusion"] = f"{compared.conclusion} {yardsticks['verdict']}"
     return document
+
+
+def _majority(card: Mapping[str, Any]) -> str:
+    """The label with the most training rows; of equally frequent ones the first by name."""
+    rows: dict[str, int] = {label: counts["train"] for label, counts in card["labels"].items()}
+    return min(rows, key=lambda label: (-rows[label], label))
 
 
 def _model_entry(place: Workplace, claim: Claim, model_name: str) -> dict[str, Any]:
@@ -114,6 +119,7 @@ def _model_entry(place: Workplace, claim: Claim, model_name: str) -> dict[str, A
 def _commit_run(place: Workplace, claim: Claim, prepared: Unit, published: Sequence[str]) -> None:
     storage, run = place.storage, claim.run
     keys = [key for name in published for key in (run.model(name), run.inference(name), run.tuning(name))]
+    keys.append(run.yardstick)
     units = [open_unit(storage, key) for key in keys if is_committed(storage, key)]
     record = {
         "run_num": run.run_num,

@@ -20,6 +20,22 @@ def test_a_run_says_how_its_models_differ_and_what_follows(finished: Finished):
     assert sum(each["rows"] for each in best["calibration"]["bins"]) == best["num_rows"]
 
 
+def test_every_model_is_held_against_the_majority_class_and_a_linear_model_on_words(finished: Finished):
+    comparison = json.loads((finished[0].run / "comparison.json").read_text())
+    yardsticks = comparison["yardsticks"]
+    assert yardsticks["skipped"] == {}
+    majority, words = yardsticks["measured"]
+    assert majority["accuracy"]["value"] < 0.5 < words["accuracy"]["value"]
+    scores = {entry["model_name"]: entry["accuracy"]["value"] for entry in comparison["models"]}
+    for each in (majority, words):
+        for margin in each["margins"]:
+            own = scores[margin["model_name"]] - each["accuracy"]["value"]
+            assert abs(margin["accuracy_difference"]["value"] - own) < 1e-12
+    assert comparison["conclusion"].endswith(yardsticks["verdict"])
+    assert "is not seen to beat the linear model on words in accuracy" in yardsticks["verdict"]
+    assert "yardstick: the linear model on words: accuracy" in finished[1].stdout
+
+
 def test_finished_runs_on_the_same_rows_are_compared(finished_copy: Project):
     finished_copy.mlpipe("run", "--set", "hyperparameters.epochs=1", "--set", "experiment.model_names=small")
     shown = finished_copy.mlpipe("compare", "1", "2").stdout
@@ -29,6 +45,9 @@ def test_finished_runs_on_the_same_rows_are_compared(finished_copy: Project):
     assert len(document["pairs"]) == 3
     assert document["cochran_q"]["p_value"] <= 1
     assert all(line["training_seconds"] > 0 and line["model_bytes"] > 0 for line in document["models"])
+    assert set(document["yardsticks"]) == {"1", "2"}
+    assert "Run 2: small is" in document["conclusion"]
+    assert "yardstick: the majority class" in shown
     test_rows = {line["num_rows"] for line in document["models"]}
     assert len(test_rows) == 1
 

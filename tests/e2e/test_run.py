@@ -58,7 +58,8 @@ def test_the_tree_of_a_run_is_complete_and_every_unit_is_vouched_for(finished: F
 def test_the_record_of_a_run_says_what_ran(finished: Finished):
     record = json.loads((finished[0].run / "run.json").read_text())
     assert [job["name"] for job in record["jobs"]] == ["train-small", "train-large", "infer"]
-    assert set(record["units"]) == {f"{kind}/{name}" for kind in ("models", "inference") for name in ("small", "large")}
+    models = {f"{kind}/{name}" for kind in ("models", "inference") for name in ("small", "large")}
+    assert set(record["units"]) == {*models, "yardstick"}
     assert all(job["versions"]["torch"] and job["threads"] == 1 for job in record["jobs"])
     assert len(list((finished[0].tree / "test_uses").iterdir())) == 1
     assert json.loads(finished[0].mlpipe("show", "1", "--json").stdout)["test_openings"] == 1

@@ -67,7 +67,7 @@ def test_a_killed_tuning_goes_on_and_publishes_the_model_of_the_best_trial(tuned
     assert not (run / "attempts" / "tune-small").exists()
     assert not list((run / "checkpoints").glob("*"))
     record = json.loads((run / "run.json").read_text())
-    assert set(record["units"]) == {"models/small", "inference/small", "tuning/small"}
+    assert set(record["units"]) == {"models/small", "inference/small", "tuning/small", "yardstick"}
     assert json.loads(tuned.mlpipe("show", "1", "--json").stdout)["models"]["small"]["tuning"] == best
 
     again = tuned.mlpipe("train", "--from-best", "1")

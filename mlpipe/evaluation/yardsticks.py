@@ -1,0 +1,83 @@
+"""Predictions that cost next to nothing, for a model to beat: what it does not beat, it was not worth training for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlpipe.evaluation.comparison import paired_differences
+from mlpipe.evaluation.statistics import Estimate, Scores, bootstrap_intervals, confusion_matrix
+
+
+@dataclass(frozen=True)
+class Margin:
+    """A model against a yardstick: differences are the model's score less the yardstick's, with paired intervals."""
+
+    model_name: str
+    accuracy_difference: Estimate
+    macro_f1_difference: Estimate
+
+    @property
+    def not_beaten(self) -> dict[str, Estimate]:
+        """The scores by which the model is not seen to be better: the interval of the difference reaches 0."""
+        both = {"accuracy": self.accuracy_difference, "macro F1": self.macro_f1_difference}
+        return {name: difference for name, difference in both.items() if difference.low <= 0}
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """A yardstick's own scores, and how every model does against it."""
+
+    name: str
+    accuracy: Estimate
+    macro_f1: Estimate
+    margins: tuple[Margin, ...]
+
+
+def measure(
+    name: str,
+    truth: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    models: Mapping[str, NDArray[np.int64]],
+    num_labels: int,
+    *,
+    seed: int,
+    resamples: int,
+) -> Yardstick:
+    """Score a yardstick's predictions, class indices (n,), and those of models on the same rows against them."""
+    confusion = confusion_matrix(truth, predicted, num_labels)
+    scores = Scores.from_confusion(confusion)
+    intervals = bootstrap_intervals(confusion, seed=seed, resamples=resamples)
+    margins = []
+    for model_name, own in models.items():
+        accuracy, macro_f1, _ = paired_differences(truth, own, predicted, num_labels, seed=seed, resamples=resamples)
+        margins.append(Margin(model_name, accuracy, macro_f1))
+    return Yardstick(
+        name=name,
+        accuracy=Estimate(float(scores.accuracy), *intervals["accuracy"]),
+        macro_f1=Estimate(float(scores.macro(scores.f1)), *intervals["macro_f1"]),
+        margins=tuple(margins),
+    )
+
+
+def verdict(yardsticks: Sequence[Yardstick]) -> str:
+    """Which models do not beat which yardstick, in plain words."""
+    said = [
+        f"{margin.model_name} is not seen to beat {yardstick.name} in "
+        + " and ".join(f"{score} ({_points(difference)})" for score, difference in margin.not_beaten.items())
+        + "."
+        for yardstick in yardsticks
+        for margin in yardstick.margins
+        if margin.not_beaten
+    ]
+    if said:
+        return " ".join(said)
+    return f"Every model beats {' and '.join(yardstick.name for yardstick in yardsticks)} in accuracy and macro F1."
+
+
+def _points(difference: Estimate) -> str:
+    value, low, high = (f"{100 * each:+.1f}" for each in (difference.value, difference.low, difference.high))
+    return f"{value} points [{low}, {high}]"
