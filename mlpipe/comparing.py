@@ -66,7 +66,7 @@ def compare_models(storage: Storage, contestants: Sequence[Contestant], *, seed:
         if ids.tolist() != first[0].tolist() or truth.tolist() != first[1].tolist():
             raise IntegrityError(f"the test rows of {name} are not those of {contestants[0].name}")
     predictions = {name: encoded(predicted) for name, (_, _, predicted) in tables.items()}
-    return compare(encoded(first[1]), predictions, labels, seed=seed, resamples=resamples)
+    return compare(encoded(first[1]), predictions, labels, seed=seed, resamples=resamples, ids=first[0].tolist())
 
 
 def measure_yardsticks(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mlpipe.evaluation.statistics import confusion_matrix
 
@@ -18,3 +18,12 @@ def cohens_kappa(first: ArrayLike, second: ArrayLike, num_labels: int) -> float:
     total = counts.sum()
     observed, expected = np.trace(counts) / total, counts.sum(axis=1) @ counts.sum(axis=0) / total**2
     return 1.0 if expected == 1 else float((observed - expected) / (1 - expected))
+
+
+def disagreeing_rows(
+    truth: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The numbers of the rows (n,) to which two models give different labels, those that one has right first."""
+    apart = np.flatnonzero(first != second)
+    is_either_right = (first[apart] == truth[apart]) | (second[apart] == truth[apart])
+    return apart[np.argsort(~is_either_right, kind="stable")]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlpipe.evaluation.comparison import paired_differences
+from mlpipe.evaluation.resampling import paired_differences
 from mlpipe.evaluation.statistics import Estimate, Scores, bootstrap_intervals, confusion_matrix
 
 
@@ -51,10 +51,13 @@ def measure(
     confusion = confusion_matrix(truth, predicted, num_labels)
     scores = Scores.from_confusion(confusion)
     intervals = bootstrap_intervals(confusion, seed=seed, resamples=resamples)
-    margins = []
-    for model_name, own in models.items():
-        accuracy, macro_f1, _ = paired_differences(truth, own, predicted, num_labels, seed=seed, resamples=resamples)
-        margins.append(Margin(model_name, accuracy, macro_f1))
+    pairs = [(at, 0) for at in range(1, len(models) + 1)]
+    differences = paired_differences(
+        truth, [predicted, *models.values()], pairs, num_labels, seed=seed, resamples=resamples
+    )
+    margins = [
+        Margin(model_name, each.accuracy, each.macro_f1) for model_name, each in zip(models, differences, strict=True)
+    ]
     return Yardstick(
         name=name,
         accuracy=Estimate(float(scores.accuracy), *intervals["accuracy"]),

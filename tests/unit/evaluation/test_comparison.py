@@ -10,7 +10,8 @@ from sklearn.metrics import cohen_kappa_score, f1_score
 from mlpipe.errors import DataError
 from mlpipe.evaluation.agreement import cohens_kappa
 from mlpipe.evaluation.calibration import calibration
-from mlpipe.evaluation.comparison import compare, paired_differences
+from mlpipe.evaluation.comparison import NAMED_ROWS, Apart, compare
+from mlpipe.evaluation.resampling import paired_differences
 from mlpipe.evaluation.statistics import Scores, bootstrap_intervals, confusion_matrix
 
 LABELS = ("a", "b", "c", "d", "e")
@@ -61,7 +62,8 @@ def test_a_pair_is_drawn_together():
     first = model(truth, 0.8, np.random.default_rng(2))
     second = first.copy()
     second[0] = (first[0] + 1) % 5
-    difference, _, _ = paired_differences(truth, first, second, 5, seed=1, resamples=2_000)
+    [found] = paired_differences(truth, [first, second], [(0, 1)], 5, seed=1, resamples=2_000)
+    difference = found.accuracy
     alone = bootstrap_intervals(confusion_matrix(truth, first, 5), seed=1, resamples=2_000)["accuracy"]
     assert difference.high - difference.low < 0.2 * (alone[1] - alone[0])
 
@@ -115,3 +117,18 @@ def test_calibration_is_the_mean_gap_of_the_bins():
         (pytest.approx(0.5), 2),
         (pytest.approx(0.9), 3),
     ]
+
+
+def test_the_rows_on_which_two_models_differ_are_named_those_that_one_has_right_first():
+    truth, first, second = np.array([0, 1, 2, 3]), np.array([1, 1, 2, 4]), np.array([2, 1, 0, 3])
+    ids = ["p", "q", "r", "s"]
+    (pair,) = compare(truth, {"x": first, "y": second}, LABELS, seed=3, resamples=200, ids=ids).pairs
+    assert pair.examples == (Apart("r", "c", "c", "a"), Apart("s", "d", "e", "d"), Apart("p", "a", "b", "c"))
+    (numbered,) = compare(truth, {"x": first, "y": second}, LABELS, seed=3, resamples=200).pairs
+    assert [each.row_id for each in numbered.examples] == ["2", "3", "0"]
+
+
+def test_of_many_rows_on_which_two_models_differ_only_the_first_are_named(drawn):
+    truth, predictions = drawn
+    for pair in compare(truth, predictions, LABELS, seed=3, resamples=200).pairs:
+        assert pair.disagreements > len(pair.examples) == NAMED_ROWS
