@@ -41,6 +41,9 @@ OBJECTIVE_MARK = "mlpipe-objective: "
 TRIAL_MARK = "_tuning_objective_metric"
 """What SageMaker puts among the hyperparameters of a training job that is a trial of a tuning job."""
 
+DEFERRAL_MARK = "_export_is_deferred"
+"""What stands among the hyperparameters of a trial that leaves its export to a later attempt of the same training."""
+
 TRACEBACK_MARK = "  | "
 """How the lines of a traceback begin in a log: kept there, and shown on the console only with --debug."""
 

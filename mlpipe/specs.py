@@ -64,7 +64,7 @@ class TuningSpec:
 
     `space` has the tunables of the model as they are written in the settings; `regex` finds the objective in a line of
     a trial's log. `earlier` are trials of another run that are learned from, and `parent` is the tuning job in a
-    service that they came from, if any.
+    service that they came from, if any. `keeps_trials` asks for the exported model of every trial.
     """
 
     objective: str
@@ -83,6 +83,7 @@ class TuningSpec:
     max_failures: int
     earlier: tuple[TrialRecord, ...] = ()
     parent: str | None = None
+    keeps_trials: bool = False
 
 
 class TrialState(enum.StrEnum):

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlpipe.contract import BASE_DIR_VARIABLE, DEFAULT_BASE_DIR, JOB_CHANNEL, TRIAL_MARK, ContractFolders
+from mlpipe.contract import BASE_DIR_VARIABLE, DEFAULT_BASE_DIR, DEFERRAL_MARK, JOB_CHANNEL, TRIAL_MARK, ContractFolders
 from mlpipe.errors import JobError, StorageError
 from mlpipe.manifest import check_folder, digest, to_bytes
 from mlpipe.settings import Settings
@@ -28,7 +28,8 @@ class JobContext:
     `channels` maps names to folders whose files were checked, and `channels_sha256` is one number for those files;
     `output` is an empty folder for the results; `checkpoints` is where a training job finds what an earlier attempt
     left; `output_data` takes what is kept beside the model; `model_name` is set in training jobs; `arguments` are JSON
-    values that the step's Task chose; `code` holds the user's `package`.
+    values that the step's Task chose; `code` holds the user's `package`; with `defers_export` a training
+    only leaves what its model can be exported from.
     """
 
     step: str
@@ -43,6 +44,7 @@ class JobContext:
     model_name: str | None
     arguments: Mapping[str, Any]
     threads: int
+    defers_export: bool = False
 
     @cached_property
     def functions(self) -> UserFunctions:
@@ -79,7 +81,7 @@ def read_context(folders: ContractFolders, environment: Mapping[str, str], *, ch
     job = _read_json(channel / "job.json")
     settings = Settings.from_json(_read_json(channel / "settings.resolved.json"))
     model_name = job["arguments"].get("model_name")
-    checkpoints = folders.checkpoints
+    checkpoints, wire = folders.checkpoints, {}
     if model_name:
         wire = _read_json(folders.base / "input" / "config" / "hyperparameters.json")
         settings = settings.with_hyperparameters(model_name, _own_hyperparameters(wire))
@@ -101,6 +103,7 @@ def read_context(folders: ContractFolders, environment: Mapping[str, str], *, ch
         model_name=model_name,
         arguments=job["arguments"],
         threads=job["threads"],
+        defers_export=DEFERRAL_MARK in wire,
     )
 
 
@@ -122,8 +125,9 @@ def sagemaker_variables(folders: ContractFolders, context: JobContext) -> dict[s
 
 
 def _own_hyperparameters(wire: Mapping[str, str]) -> dict[str, str]:
-    """The model's hyperparameters without those that the service adds for itself."""
-    return {name: text for name, text in wire.items() if not name.startswith("sagemaker_") and name != TRIAL_MARK}
+    """The model's hyperparameters without those that a service or a tuner adds for itself."""
+    marks = (TRIAL_MARK, DEFERRAL_MARK)
+    return {name: text for name, text in wire.items() if not name.startswith("sagemaker_") and name not in marks}
 
 
 def _trial_name(environment: Mapping[str, str]) -> str:

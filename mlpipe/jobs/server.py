@@ -129,7 +129,7 @@ def main() -> None:
     job = _Server(answers).serve()
     if job is not None:
         entrypoint = importlib.import_module(PRELOADED[0])
-        entrypoint.exit_with(entrypoint.main(job["arguments"]))
+        entrypoint.exit_forked(entrypoint.main(job["arguments"]))
 
 
 if __name__ == "__main__":

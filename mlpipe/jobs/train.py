@@ -33,5 +33,6 @@ def run(context: JobContext) -> None:
             threads=max(1, context.threads // local_process_count()),
             origin=Origin(**context.arguments["origin"]),
             tracker_files=context.output_data,
+            defers_export=context.defers_export,
         )
     )

@@ -167,6 +167,7 @@ def tuning_spec(place: Workplace, model_name: str) -> TuningSpec:
         max_failures=options.max_failures,
         earlier=earlier,
         parent=parent,
+        keeps_trials=options.keep_trials,
     )
 
 

@@ -38,7 +38,7 @@ def export_model(
     hold is found missing. Raises ExportError where model.pt would be right at no shape.
     """
     job.output.mkdir(parents=True, exist_ok=True)
-    state = {name: value.detach().clone().contiguous() for name, value in classifier.module.state_dict().items()}
+    state = _state_of(classifier)
     maker = _case_maker(job, inputs, validation)
     exporter = _Exporter(job, classifier.eval(), _load_fresh(job, inputs, state), maker)
     with tempfile.TemporaryDirectory(prefix="mlpipe-export-") as folder:
@@ -52,6 +52,16 @@ def export_model(
     write_json(job.output / "id2label.json", {str(index): label for index, label in job.id2label.items()})
     write_json(job.output / "signature.json", _signature(job, inputs, maker.lengths, script).to_json())
     write_json(job.output / "parity.json", _parity_document(script, rejected, program, reason))
+
+
+def save_weights(classifier: Classifier, folder: Path) -> None:
+    """Write state_dict.safetensors alone, the same bytes that `export_model` writes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(_state_of(classifier), folder / STATE_DICT)
+
+
+def _state_of(classifier: Classifier) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone().contiguous() for name, value in classifier.module.state_dict().items()}
 
 
 def _case_maker(job: TrainingJob, inputs: tuple[InputSpec, ...], validation: EncodedRows) -> CaseMaker:

@@ -82,7 +82,7 @@ class History:
         logger.info("%s", objective_line(self.objective, self.best.metrics[self.objective]))
 
     def save(self, folder: Path, *, rows: Mapping[str, int], environment: Mapping[str, Any]) -> None:
-        """Write history.jsonl, metrics.json, timing.json and plots/ to `folder`.
+        """Write history.jsonl, metrics.json and timing.json to `folder`.
 
         `rows` counts the rows of each split that was used; `environment` is what the times depend on.
         """
@@ -100,8 +100,12 @@ class History:
         }
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "timing.json", {**environment, "epochs": [asdict(timing) for timing in self.timings]})
+
+    def plot(self, folder: Path) -> None:
+        """Draw the curves of losses and metrics in `folder`, with the best epoch."""
+        epochs = [record.to_json() for record in self.records]
         curves = [{name: value for name, value in epoch.items() if name != "lr"} for epoch in epochs]
-        save_curves(curves, folder / "plots", objective=self.objective, best_epoch=best.epoch)
+        save_curves(curves, folder, objective=self.objective, best_epoch=self.best.epoch)
 
 
 def objective_line(name: str, value: float) -> str:

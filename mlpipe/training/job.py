@@ -18,6 +18,8 @@ class TrainingJob:
     models/<model_name>/. `checkpoints` outlives the process: a job that finds its own there goes on from the newest.
     `channels_sha256` is one number for what the inputs hold. `threads` is the number of CPU threads to compute with
     in each process. `origin` says what the job is part of, `tracker_files` takes the local files of a tracker.
+    A job that `defers_export` leaves its weights and a checkpoint behind its last epoch, from which the same job
+    without that exports the model.
     """
 
     model_name: str
@@ -33,6 +35,7 @@ class TrainingJob:
     threads: int
     origin: Origin
     tracker_files: Path
+    defers_export: bool = False
 
     @property
     def hyperparameters(self) -> Hyperparameters:

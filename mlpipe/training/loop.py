@@ -21,7 +21,7 @@ from mlpipe.specs import InputSpec
 from mlpipe.training.checkpoint import Checkpoints
 from mlpipe.training.classifier import Classifier, load_classifier, read_inputs
 from mlpipe.training.compiling import step_compiler
-from mlpipe.training.export import export_model
+from mlpipe.training.export import export_model, save_weights
 from mlpipe.training.history import EpochRecord, EpochTiming, History
 from mlpipe.training.job import TrainingJob
 from mlpipe.training.learner import Learner
@@ -66,7 +66,11 @@ def train_model(job: TrainingJob) -> None:
 
 
 def _save(job: TrainingJob, accelerator: Accelerator, trained: TrainedModel) -> None:
-    export_model(job, trained.classifier, trained.inputs, trained.validation)
+    if job.defers_export:
+        save_weights(trained.classifier, job.output)
+    else:
+        export_model(job, trained.classifier, trained.inputs, trained.validation)
+        trained.history.plot(job.output / "plots")
     rows = {"train": trained.num_train_rows, "validation": len(trained.validation)}
     environment = {
         "processes": accelerator.num_processes,
@@ -183,6 +187,8 @@ class _Epochs:
         while not self._is_done():
             self._train(stop)
             self._validate()
+            self._at_boundary(stop, is_due=not self.job.defers_export)
+        if self.job.defers_export:  # it is not to be gone on from, but to be exported from
             self._at_boundary(stop, is_due=True)
 
     def _is_done(self) -> bool:

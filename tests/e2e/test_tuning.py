@@ -74,9 +74,9 @@ def test_a_killed_tuning_goes_on_and_publishes_the_model_of_the_best_trial(tuned
     assert "run 2: small trained" in again.stdout
     resolved = json.loads((tuned.tree / "runs" / "2" / "settings.resolved.json").read_text())
     assert str(resolved["hyperparameters"]["small"]["learning_rate"]) == best["hyperparameters"]["learning_rate"]
-    assert (tuned.tree / "runs/2/models/small/state_dict.safetensors").read_bytes() == (
-        run / "models/small/state_dict.safetensors"
-    ).read_bytes(), "the model of the best trial can be made again"
+    for name in ("model.pt", "state_dict.safetensors", "metrics.json", "parity.json"):
+        made_again = (tuned.tree / "runs/2/models/small" / name).read_bytes()
+        assert made_again == (run / "models/small" / name).read_bytes(), f"{name} of the best trial can be made again"
 
 
 def test_training_refuses_what_is_to_be_tuned_and_tuning_what_is_not(tuned: Project):

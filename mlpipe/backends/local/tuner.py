@@ -1,6 +1,7 @@
 """Tuning on this machine: trials are training jobs of the local backend, drawn by Optuna, several side by side.
 
 The record of every trial that has ended is stored at once: a tuning that is killed goes on with the trials it lacks.
+Trials export their models until one has shown that this works; those after it leave that to the best one.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from mlpipe.backends.base import Backend, JobResult, JobStatus, NoteListener, follow_job
-from mlpipe.contract import TRIAL_MARK
+from mlpipe.backends.local.finalist import deferring, export, forget, is_exported
 from mlpipe.errors import ExportError, JobError, MlpipeError, UserFunctionError
 from mlpipe.manifest import MANIFEST, digest, to_bytes
 from mlpipe.specs import JobKind, JobSpec, TrialRecord, TrialState, TuningSpec
 from mlpipe.storage import Storage
 from mlpipe.tuning.early_stopping import has_fallen_behind
 from mlpipe.tuning.objective import ObjectivePattern
-from mlpipe.tuning.progress import Progress
+from mlpipe.tuning.progress import Progress, best_of
 from mlpipe.tuning.sampling import Sampler, grid
 from mlpipe.tuning.space import parse_space
 
@@ -65,6 +66,7 @@ class LocalTuner:
         self._sampler = Sampler(spec.tuning, self._records)
         self._curves = [record.curve for record in self._records if record.state is not TrialState.FAILED]
         self._wanted = _num_trials(spec.tuning)
+        self._is_exportable = any(is_exported(storage, record) for record in self._records)
         self._asked: dict[int, int] = {}
         """The sampler's number of each trial that is under way."""
         self._next = max((record.number for record in self._records), default=0) + 1
@@ -81,7 +83,8 @@ class LocalTuner:
     def run(self) -> tuple[TrialRecord, ...]:
         """Every trial of the tuning, those of before included, in the order of their numbers.
 
-        Raises JobError where MAX_FAILURES trials in a row have failed. Whatever interrupts the waiting ends the trials.
+        The best one has its exported model. Raises JobError where MAX_FAILURES trials in a row have failed. Whatever
+        interrupts the waiting ends the trials.
         """
         if self._records:
             self._listener.note(f"{self._spec.name}: {len(self._records)} trials were done before")
@@ -95,7 +98,21 @@ class LocalTuner:
             except BaseException:
                 self._end_trials()
                 raise
+        self._export_best()
         return tuple(sorted(self._records, key=lambda record: record.number))
+
+    def _export_best(self) -> None:
+        """Run the best trial's job once more where it has left out the export."""
+        best = self._best()
+        if best is None or is_exported(self._storage, best):
+            return
+        self._listener.note(f"{self._spec.name}: exporting the model of trial {best.number}")
+        spec = _trial_spec(self._spec, best.number, dict(best.hyperparameters))
+        exported = export(self._backend, self._storage, spec, best)
+        self._records[self._records.index(best)] = exported
+
+    def _best(self) -> TrialRecord | None:
+        return best_of(tuple(self._records), maximizes=self._tuning.maximizes)
 
     def _end_trials(self) -> None:
         """Start no more trials, and end those that run; jobs of other models go on."""
@@ -153,6 +170,8 @@ class LocalTuner:
     def _trial(self, number: int, values: dict[str, str]) -> TrialRecord:
         """Train with one set of hyperparameters; a trial that fails is an outcome."""
         spec, watcher = _trial_spec(self._spec, number, values), _Watcher(self, number)
+        if self._is_exportable and not self._tuning.keeps_trials:
+            spec = deferring(spec)
         begun = time.monotonic()
         state, error, result = TrialState.COMPLETED, "", None
         try:
@@ -188,7 +207,12 @@ class LocalTuner:
             self._storage.write(f"{_folder(self._spec)}/{number}.json", to_bytes(record.to_json()))
             self._sampler.tell(self._asked.pop(number), record)
             self._running = [handle for handle in self._running if not handle.endswith(f"/{number:03d}")]
+            before = self._best()
             self._records.append(record)
+            self._is_exportable = self._is_exportable or is_exported(self._storage, record)
+            for each in (before, record):
+                if each is not None and each != self._best():
+                    forget(self._storage, each)
             if record.state is not TrialState.FAILED:
                 self._curves.append(record.curve)
             self._listener.note(self._progress.told(record))
@@ -210,13 +234,12 @@ def _num_trials(tuning: TuningSpec) -> int:
 def _trial_spec(spec: JobSpec, number: int, values: dict[str, str]) -> JobSpec:
     """The training job of one trial: its own attempt and log, and its hyperparameters among those of all trials."""
     name, attempt = f"{spec.name}-{number:03d}", f"{spec.attempt}/trials/{number:03d}"
-    mark = {TRIAL_MARK: spec.tuning.objective if spec.tuning else ""}
     return replace(
         spec,
         name=name,
         kind=JobKind.TRAINING,
         attempt=attempt,
-        hyperparameters={**spec.hyperparameters, **values, **mark},
+        hyperparameters={**spec.hyperparameters, **values},
         checkpoints=None,
         output_data=f"{spec.output_data}/{number:03d}" if spec.output_data else None,
         log=spec.log.removesuffix(".log") + f"-{number:03d}.log",

@@ -87,6 +87,13 @@ def test_a_job_that_does_its_work_ends_with_0_and_one_that_cannot_with_its_code(
     assert "KeyError" in log.read_text()
 
 
+def test_exit_hooks_of_a_job_run_and_what_it_has_printed_arrives(start):
+    done, log = start("\nimport atexit\natexit.register(print, 'good', 'bye')\n")
+    wait_for(lambda: done.poll() is not None)
+    assert done.poll() == 0
+    assert "good bye" in log.read_text().splitlines()
+
+
 def test_a_job_that_is_ended_takes_with_it_what_it_started(start):
     job, log = start(HANGS)
     pid, child, *_ = started(log)

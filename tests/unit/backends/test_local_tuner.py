@@ -15,7 +15,8 @@ from unit.tuning.test_sampling import spec as tuning_spec
 from mlpipe.backends import LocalBackend
 from mlpipe.backends.local.launcher import RunningJob, SubprocessLauncher
 from mlpipe.contract import default_regex
-from mlpipe.errors import JobError
+from mlpipe.errors import IntegrityError, JobError
+from mlpipe.manifest import digest
 from mlpipe.specs import Channel, JobKind, JobSpec, TrialRecord, TrialState
 from mlpipe.storage import LocalStorage
 from mlpipe.tuning.progress import best_of
@@ -26,11 +27,20 @@ base = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
 given = json.loads((base / "input/config/hyperparameters.json").read_text())
 number = int(os.environ["TRAINING_JOB_NAME"][-3:])
 x = float(given["x"])
+final = base / "checkpoints" / "final"
 def report(value):
     print(f"mlpipe-objective: f1={value:.6f}", flush=True)
-def finish():
-    (base / "model" / "x").write_text(given["x"])
-    (base / "model" / "manifest.json").write_text(json.dumps({"x": given["x"]}))
+def finish(weights=given["x"]):
+    files = {"x": given["x"], "state_dict.safetensors": weights}
+    if "_export_is_deferred" in given:
+        final.mkdir()
+        (final / "state").touch()
+    else:
+        files["model.pt"] = "exported"
+    for name, content in files.items():
+        (base / "model" / name).write_text(content)
+    records = {name: {"sha256": content, "size": 1} for name, content in files.items()}
+    (base / "model" / "manifest.json").write_text(json.dumps({"files": records}))
 """
 
 
@@ -110,6 +120,67 @@ def test_every_trial_keeps_its_own_result_however_many_run_side_by_side(tune: Tu
     assert float(storage.read(f"{best.output}/x")) == max(float(trial.hyperparameters["x"]) for trial in trials)
 
 
+def exported(trials: Sequence[TrialRecord], storage: LocalStorage) -> list[int]:
+    return [trial.number for trial in trials if storage.exists(f"{trial.output}/model.pt")]
+
+
+def checkpoints(storage: LocalStorage) -> list[str]:
+    trials = "runs/1/attempts/tune-m/trials"
+    return [name for name in storage.folders(trials) if storage.exists(f"{trials}/{name}/final_checkpoint/final/state")]
+
+
+BEST_IS_4 = """
+if final.exists():
+    print("nothing is trained", flush=True)
+report(0.9 if number == 4 else 0.5)
+finish()
+"""
+
+
+def test_the_first_trial_shows_that_the_model_can_be_exported_and_then_only_the_best_is(
+    tune: Tune, storage: LocalStorage
+):
+    trials, notes = tune(BEST_IS_4)
+    assert exported(trials, storage) == [1, 4]
+    best = trials[3]
+    assert best.output == "runs/1/attempts/tune-m/trials/004-export/model"
+    assert best.manifest_sha256 == digest(storage.read(f"{best.output}/manifest.json"))
+    assert "tune-m: exporting the model of trial 4" in notes
+    assert "nothing is trained" in storage.read("runs/1/logs/tune-m-004-export.log").decode()
+    assert checkpoints(storage) == ["004"], "the others' checkpoints take room for nothing"
+    again, _ = tune(BEST_IS_4)
+    assert again == trials
+
+
+def test_every_trial_exports_where_all_are_to_be_kept(tune: Tune, storage: LocalStorage):
+    trials, _ = tune(BEST_IS_4, keeps_trials=True)
+    assert exported(trials, storage) == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_export_that_fails_leaves_the_trials_to_the_next_command(tune: Tune, storage: LocalStorage, tmp_path: Path):
+    script = """
+    report(0.9 if number == 4 else 0.5)
+    if final.exists() and not pathlib.Path("again").exists():
+        raise SystemExit(7)
+    finish()
+    """
+    with pytest.raises(JobError, match="job tune-m-004"):
+        tune(script)
+    (tmp_path / "again").touch()
+    trials, notes = tune(script)
+    assert notes[0] == "tune-m: 6 trials were done before"
+    assert exported(trials, storage) == [1, 4]
+
+
+def test_an_export_of_other_weights_is_refused(tune: Tune):
+    script = """
+    report(0.9 if number == 4 else 0.5)
+    finish("others" if final.exists() else given["x"])
+    """
+    with pytest.raises(IntegrityError, match="the weights that were exported for tune-m-004 are not those"):
+        tune(script)
+
+
 def test_a_trial_that_falls_behind_is_stopped(tune: Tune):
     script = """
     if number == 3:
@@ -186,7 +257,9 @@ def test_what_was_finished_is_not_repeated_and_what_was_not_is_done_again(tune: 
     first, _ = tune(script, max_jobs=3)
     storage.write("runs/1/attempts/tune-m/trials/004/model/half", b"done")
     again, notes = tune(script, max_jobs=5)
-    assert again[:3] == first
+    assert [(trial.hyperparameters, trial.seconds) for trial in again[:3]] == [
+        (trial.hyperparameters, trial.seconds) for trial in first
+    ]
     assert [trial.number for trial in again] == [1, 2, 3, 4, 5]
     assert notes[0] == "tune-m: 3 trials were done before"
     assert not storage.exists("runs/1/attempts/tune-m/trials/004/model/half")

@@ -41,6 +41,16 @@ def test_trials_of_a_tuning_job_do_not_meet_in_the_checkpoints_that_they_share(t
     assert trials[0].settings.hyperparameters["m"].epochs == 7
 
 
+@pytest.mark.parametrize(("marks", "defers"), [({}, False), ({"_export_is_deferred": "yes"}, True)])
+def test_a_trial_is_told_to_defer_its_export_by_a_mark_that_is_no_hyperparameter(
+    tmp_path: Path, marks: dict[str, str], defers: bool
+):
+    base = training_folder(tmp_path, {"epochs": "7", **marks, **SERVICE})
+    context = read_context(job_folders(["train"], {"SAGEMAKER_BASE_DIR": str(base)}), {})
+    assert context.defers_export is defers
+    assert context.settings.hyperparameters["m"].epochs == 7
+
+
 @pytest.mark.parametrize("environment", [{}, {"TRAINING_JOB_NAME": ""}])
 def test_a_trial_without_a_name_is_refused(tmp_path: Path, environment: dict[str, str]):
     base = training_folder(tmp_path, {"_tuning_objective_metric": "f1"})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import textwrap
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from mlpipe.specs import EncodedInput, Signature
 from mlpipe.training.classifier import Classifier, load_classifier, read_inputs
 from mlpipe.training.export import export_model
 from mlpipe.training.job import TrainingJob
+from mlpipe.training.loop import train_model
 
 # TorchScript is deprecated in favour of torch.export; model.pt is the contract all the same.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:DeprecationWarning")
@@ -274,3 +277,25 @@ def test_tracing_says_nothing_on_the_console(make_job, capfd, recwarn, caplog) -
     assert any("TracerWarning" in message for message in caplog.messages)
     assert [str(warning.message) for warning in recwarn] == []
     assert capfd.readouterr().err == ""
+
+
+def test_an_export_that_was_deferred_gives_the_same_bytes_without_training_again(make_job, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    whole = make_job(settings="[HYPERPARAMETERS]\nEPOCHS = 2\n", name="whole")
+    train_model(whole)
+    trial = make_job(settings="[HYPERPARAMETERS]\nEPOCHS = 2\n", name="trial")
+    train_model(replace(trial, defers_export=True))
+    assert {path.name for path in trial.output.iterdir()} == {
+        "state_dict.safetensors", "metrics.json", "history.jsonl", "timing.json"
+    }  # fmt: skip
+    assert len(list(trial.checkpoints.iterdir())) == 1
+
+    caplog.clear()
+    train_model(replace(trial, output=trial.output.with_name("exported")))
+    assert "resumed from the checkpoint at step" in caplog.text
+    assert "epoch 1" not in caplog.text
+    for name in ("state_dict.safetensors", "metrics.json", "history.jsonl", "parity.json"):
+        assert (trial.output.with_name("exported") / name).read_bytes() == (whole.output / name).read_bytes(), name
+    assert (trial.output / "state_dict.safetensors").read_bytes() == (
+        whole.output / "state_dict.safetensors"
+    ).read_bytes()

@@ -55,7 +55,9 @@ def test_the_lowest_is_the_best_where_less_is_better(tmp_path: Path, caplog: pyt
 
 
 def test_the_files_tell_every_epoch_and_the_best_one(tmp_path: Path) -> None:
-    history_of(0.2, 0.6, 0.4).save(tmp_path, rows={"train": 10, "validation": 4}, environment={"threads": 2})
+    history = history_of(0.2, 0.6, 0.4)
+    history.save(tmp_path, rows={"train": 10, "validation": 4}, environment={"threads": 2})
+    history.plot(tmp_path / "plots")
     lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert lines[1] == {"epoch": 2, "train_loss": 0.5, "lr": 0.05, "validation_loss": 1.0, "f1": 0.6, "accuracy": 0.4}
