@@ -187,6 +187,14 @@ def resume(settings: Settings, listener: StepListener, run_num: int) -> RunSumma
     return _complete(_workplace_of_run(settings, listener, storage, found), found)
 
 
+def report(settings: Settings, run_num: int) -> tuple[str, ...]:
+    """Write the report and the model cards of a run again; returns where they lie, the report first."""
+    from mlpipe.report.writing import write_report  # templates, which other commands need not
+
+    storage, tree = storage_of(settings), tree_of(settings)
+    return write_report(storage, tree, find_run(storage, tree, run_num))
+
+
 def find(settings: Settings, run_num: int) -> tuple[Storage, Backend, RunTree]:
     """A run, where it lies, and where its jobs run; UsageError where there is no such run."""
     storage = storage_of(settings)

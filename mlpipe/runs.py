@@ -102,6 +102,15 @@ class RunTree:
         """What ran: versions, jobs, hashes, times; written at commit."""
         return f"{self.root}/run.json"
 
+    @property
+    def report(self) -> str:
+        """The report, which can be made again at any time; in no manifest."""
+        return f"{self.root}/report.html"
+
+    def model_card(self, model_name: str) -> str:
+        """What there is to know of one model, in Markdown; in no manifest either."""
+        return f"{self.root}/model_card.{model_name}.md"
+
 
 @dataclass(frozen=True)
 class ExperimentTree:

@@ -15,6 +15,7 @@ from mlpipe.cli.logs import logs
 from mlpipe.cli.prepare import prepare
 from mlpipe.cli.promote import promote
 from mlpipe.cli.reconcile import reconcile
+from mlpipe.cli.report import report
 from mlpipe.cli.resume import resume
 from mlpipe.cli.run import run
 from mlpipe.cli.runs import runs
@@ -52,7 +53,11 @@ def options(
     context.obj = debug
 
 
-for command in (run, reconcile, prepare, train, tune, infer, compare, resume, runs, show, logs, stop, promote, worker):
+COMMANDS = (
+    run, reconcile, prepare, train, tune, infer, compare, resume, runs, show, report, logs, stop, promote, worker
+)  # fmt: skip
+
+for command in COMMANDS:
     app.command()(command)
 
 

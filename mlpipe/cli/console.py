@@ -102,6 +102,8 @@ def print_summary(summary: RunSummary) -> None:
         console.print(f"{outcome.model_name}: failed")
     state = "committed" if summary.is_committed else "not committed"
     console.print(f"run {summary.run.run_num} ({state}): {summary.location}", soft_wrap=True)
+    if summary.report:
+        console.print(f"report: {summary.report}", soft_wrap=True)
 
 
 def print_yardsticks(yardsticks: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,18 +67,20 @@ def measure(
 
 
 def verdict(yardsticks: Sequence[Yardstick]) -> str:
-    """Which models do not beat which yardstick, in plain words."""
-    said = [
-        f"{margin.model_name} is not seen to beat {yardstick.name} in "
-        + " and ".join(f"{score} ({_points(difference)})" for score, difference in margin.not_beaten.items())
-        + "."
-        for yardstick in yardsticks
-        for margin in yardstick.margins
-        if margin.not_beaten
-    ]
+    """Which models do worse than which yardstick, or are not seen to beat it, in plain words."""
+    said = [text for each in yardsticks for margin in each.margins for text in _said(margin, each.name)]
     if said:
         return " ".join(said)
     return f"Every model beats {' and '.join(yardstick.name for yardstick in yardsticks)} in accuracy and macro F1."
+
+
+def _said(margin: Margin, yardstick: str) -> Iterator[str]:
+    worse = {score: found for score, found in margin.not_beaten.items() if found.high < 0}
+    unclear = {score: found for score, found in margin.not_beaten.items() if score not in worse}
+    for words, scores in (("does worse than", worse), ("is not seen to beat", unclear)):
+        if scores:
+            told = " and ".join(f"{score} ({_points(difference)})" for score, difference in scores.items())
+            yield f"{margin.model_name} {words} {yardstick} in {told}."
 
 
 def _points(difference: Estimate) -> str:

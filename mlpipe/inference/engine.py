@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from mlpipe.specs import Signature, ValidShapes
 
 MAX_BATCH_UNRAGGED = 32
 """Rows of a batch where no input is ragged: such a row (an image, say) may be large, and has no tokens to count."""
-PROGRESS_INTERVAL_S = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -110,19 +108,9 @@ def predict_logits(model: ExportedModel, rows: EncodedRows, token_budget: int) -
     that is not finite; both name the row.
     """
     check_rows(model, rows)
-    return run_batches(model, rows, token_budget)
-
-
-def run_batches(model: ExportedModel, rows: EncodedRows, token_budget: int) -> NDArray[np.float32]:
-    """The pass of `predict_logits` over rows that `check_rows` has let through."""
     logits = np.empty((len(rows), model.signature.num_labels), dtype=np.float32)
-    done, last_report = 0, time.monotonic()
     for batch in plan_batches(rows.lengths, model.signature.shapes, token_budget):
         logits[batch.rows] = predict_batch(model, rows, batch)
-        done += len(batch.rows)
-        if time.monotonic() - last_report >= PROGRESS_INTERVAL_S:
-            logger.info("progress: %s on test rows %d/%d", model.signature.model_name, done, len(rows))
-            last_report = time.monotonic()
     return logits
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from mlpipe.contract import YARDSTICK
 from mlpipe.errors import DataError, JobError, MlpipeError
 from mlpipe.inference.engine import ExportedModel
 from mlpipe.inference.results import write_results
-from mlpipe.inference.timing import timed_predict
+from mlpipe.inference.timing import TimedPass, run_in_turns
 from mlpipe.inference.yardstick import write_yardstick
 from mlpipe.jobs.environment import JobContext
 from mlpipe.manifest import to_bytes, write_manifest
@@ -33,7 +35,14 @@ def run(context: JobContext) -> None:
     torch.set_num_threads(context.threads)
     encoding = Encoding.from_json(json.loads((context.channels["encoding"] / "encoding.json").read_bytes()))
     _measure_yardstick(context, encoding)
-    outcomes = [_outcome(context, encoding, model_name) for model_name in context.arguments["model_names"]]
+    failures: dict[str, MlpipeError] = {}
+    infer_models(context, encoding, failures)
+    outcomes = [
+        ModelOutcome(name, str(failures[name]), type(failures[name]).__name__)
+        if name in failures
+        else ModelOutcome(name)
+        for name in context.arguments["model_names"]
+    ]
     (context.output / "outcomes.json").write_bytes(to_bytes([asdict(outcome) for outcome in outcomes]))
 
 
@@ -47,47 +56,62 @@ def _measure_yardstick(context: JobContext, encoding: Encoding) -> None:
     write_manifest(folder)
 
 
-def _outcome(context: JobContext, encoding: Encoding, model_name: str) -> ModelOutcome:
-    """Infer one model; whatever goes wrong with it becomes its outcome, and what it had written is removed."""
+def infer_models(context: JobContext, encoding: Encoding, failures: dict[str, MlpipeError]) -> None:
+    """Run all models over the test rows, in turns, and write the results of each.
+
+    What goes wrong with one is put into `failures` under its name, and what it had written is removed: DataError where
+    there is no test row or the model has other labels than the rows, and what `predict_logits` raises.
+    """
+    passes: dict[str, TimedPass] = {}
+    for name in context.arguments["model_names"]:
+        with _kept(failures, name):
+            passes[name] = _pass_of(context, encoding, name)
+    run_in_turns(list(passes.values()))
+    for name, each in passes.items():
+        with _kept(failures, name):
+            if each.error is not None:
+                raise each.error
+            _write(context, encoding, name, each, len(passes))
+        if name in failures:
+            shutil.rmtree(context.output / name, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _kept(failures: dict[str, MlpipeError], model_name: str) -> Iterator[None]:
+    """Turns whatever goes wrong with a model into its failure."""
     try:
-        infer_model(context, encoding, model_name)
-        # Each model's folder is published by itself, so each has a manifest of its own.
-        write_manifest(context.output / model_name)
+        yield
     except MlpipeError as error:
-        failure = error
+        failures[model_name] = error
         logger.exception("%s failed", model_name)
     except Exception as error:
-        failure = JobError(f"{type(error).__name__}: {error}")
+        failures[model_name] = JobError(f"{type(error).__name__}: {error}")
         logger.exception("%s failed", model_name)
-    else:
-        return ModelOutcome(model_name)
-    shutil.rmtree(context.output / model_name, ignore_errors=True)
-    return ModelOutcome(model_name, str(failure), type(failure).__name__)
 
 
-def infer_model(context: JobContext, encoding: Encoding, model_name: str) -> None:
-    """Run one model over the test rows and write its results.
-
-    Raises DataError where there is no test row or the model has other labels than the rows, and what
-    `timed_predict` raises.
-    """
-    inference, folder = context.settings.inference, context.channels["models"] / model_name
+def _pass_of(context: JobContext, encoding: Encoding, model_name: str) -> TimedPass:
+    folder = context.channels["models"] / model_name
     rows = EncodedRows.open(context.channels["test"], encoding, model_name)
     if not len(rows):
         raise DataError("the test split has no rows", hint="raise TEST_FRACTION, or give rows the split `test`")
     _check_labels(folder, encoding, model_name)
-    model = ExportedModel.load(folder)
     logger.info("%s: %d test rows", model_name, len(rows))
-    logits, timing = timed_predict(model, rows, inference.token_budget)
+    return TimedPass(ExportedModel.load(folder), rows, context.settings.inference.token_budget)
+
+
+def _write(context: JobContext, encoding: Encoding, model_name: str, done: TimedPass, models: int) -> None:
+    """The folder of a model's results; each is published by itself, so each has a manifest of its own."""
+    timing = done.timing(models)
     statistics = write_results(
         context.output / model_name,
-        rows,
+        done.rows,
         encoding.labels,
-        logits,
+        done.logits,
         timing,
-        resamples=inference.bootstrap_resamples,
+        resamples=context.settings.inference.bootstrap_resamples,
         seed=context.settings.experiment.seed,
     )
+    write_manifest(context.output / model_name)
     logger.info(
         "%s: accuracy %.4f, macro F1 %.4f, %.0f rows/s",
         *(model_name, statistics.accuracy.value, statistics.macro_f1.value, timing.samples_per_second),

@@ -32,6 +32,8 @@ class RunSummary:
     comparison: Mapping[str, Any]
     timings: Mapping[str, Mapping[str, Any]]
     failed: tuple[ModelOutcome, ...]
+    report: str | None
+    """Where report.html is; None where there is none."""
 
     def failure(self) -> MlpipeError | None:
         """The error of the models that failed; see `failure_of`."""

@@ -1,4 +1,4 @@
-"""The step report: the models of a run side by side, the record of what ran, and the commit of the run. No job."""
+"""The step report: the models of a run side by side, what ran, the commit of the run, and its report. No job."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from mlpipe.comparing import Contestant, calibration_of, compare_models, measure_yardsticks
 from mlpipe.manifest import MANIFEST, SUCCESS, digest, to_bytes
+from mlpipe.runs import RunTree
 from mlpipe.specs import FileRecord, ModelOutcome
 from mlpipe.steps.keys import INFERRED, PREPARED, RUN, SUMMARY
 from mlpipe.steps.outcomes import RunSummary
@@ -24,7 +25,7 @@ from mlpipe.workflow import Pipeline
 
 
 class Report(Step):
-    """Writes comparison.json and run.json, and commits the run when no model failed."""
+    """Writes comparison.json and run.json, commits the run when no model failed, and writes report.html."""
 
     input_keys = (PREPARED, RUN, INFERRED)
     output_keys = (SUMMARY,)
@@ -46,8 +47,20 @@ class Report(Step):
                 write_state(place, claim, "partial" if published else "failed", reasons)
             else:
                 _commit_run(place, claim, pipeline[PREPARED].unit, published)
+            if published:
+                self._write_report(claim.run)
         pipeline[SUMMARY] = summary_of(place, claim, failed)
         return pipeline
+
+    def _write_report(self, run: RunTree) -> None:
+        """Write report.html and the model cards; where that fails, the run is what it is all the same."""
+        from mlpipe.report.writing import write_report  # templates, which a plan need not load
+
+        try:
+            write_report(self._place.storage, self._place.tree, run)
+        except Exception as error:
+            again = f"`mlpipe report {run.run_num}` tries again"
+            self._place.listener.note(f"report: it was not written: {type(error).__name__}: {error}; {again}")
 
     def preview(self, outlook: Outlook) -> Preview:
         """The run would be compared and committed."""
@@ -64,7 +77,13 @@ def summary_of(place: Workplace, claim: Claim, failed: Sequence[ModelOutcome] = 
         for entry in comparison["models"]
     }
     return RunSummary(
-        run, storage.locate(run.root), is_committed(storage, run.root), comparison, timings, tuple(failed)
+        run=run,
+        location=storage.locate(run.root),
+        is_committed=is_committed(storage, run.root),
+        comparison=comparison,
+        timings=timings,
+        failed=tuple(failed),
+        report=storage.locate(run.report) if storage.exists(run.report) else None,
     )
 
 

@@ -81,10 +81,11 @@ class History:
         """Log the metric line with the best value so far: a tuner scores the latest line that it finds."""
         logger.info("%s", objective_line(self.objective, self.best.metrics[self.objective]))
 
-    def save(self, folder: Path, *, rows: Mapping[str, int], environment: Mapping[str, Any]) -> None:
+    def save(self, folder: Path, *, rows: Mapping[str, int], parameters: int, environment: Mapping[str, Any]) -> None:
         """Write history.jsonl, metrics.json and timing.json to `folder`.
 
-        `rows` counts the rows of each split that was used; `environment` is what the times depend on.
+        `rows` counts the rows of each split that was used, `parameters` the numbers that the model consists of;
+        `environment` is what the times depend on.
         """
         best, epochs = self.best, [record.to_json() for record in self.records]
         lines = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
@@ -97,6 +98,7 @@ class History:
             "epochs_run": len(epochs),
             "validation": {"loss": best.validation_loss, **best.metrics},
             "rows": dict(rows),
+            "parameters": parameters,
         }
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "timing.json", {**environment, "epochs": [asdict(timing) for timing in self.timings]})

@@ -80,7 +80,8 @@ def _save(job: TrainingJob, accelerator: Accelerator, trained: TrainedModel) -> 
         "mixed_precision": job.settings.training.mixed_precision,
         "compile": job.settings.training.compile,
     }
-    trained.history.save(job.output, rows=rows, environment=environment)
+    parameters = sum(parameter.numel() for parameter in trained.classifier.module.parameters())
+    trained.history.save(job.output, rows=rows, parameters=parameters, environment=environment)
     trained.history.log_objective()
 
 

@@ -76,3 +76,6 @@ def test_of_three_models_of_which_one_fails_two_are_compared(project: Project):
     assert "McNemar" in done.stdout
     assert "large - small" in done.stdout or "small - large" in done.stdout
     assert "broken failed, the other models are done" in error_of(done)
+    page = (project.run / "report.html").read_text()
+    assert "broken failed and is not part of this report" in page
+    assert "Run 1 is not committed" in page

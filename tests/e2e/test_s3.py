@@ -58,6 +58,10 @@ def test_a_run_in_a_bucket_is_complete_shown_and_verified(
     assert json.loads(project.mlpipe("runs", "--json").stdout)[0]["status"] == "committed"
     shown = json.loads(project.mlpipe("show", "1", "--json").stdout)
     assert set(shown["models"]) == {"small", "large"}
+
+    assert f"report: {uri}/tiny/runs/1/report.html" in done.stdout
+    assert found[f"{run}/report.html"].startswith(b"<!doctype html>")
+    assert "is no file of this machine" in error_of(project.mlpipe("report", "1", "--open", code=2))
     verified = project.mlpipe("infer", "--run-num", "1")
     assert "run 1 verified: statistics.json and predictions.parquet of small, large" in verified.stdout
     again = contents(bucket, s3_endpoint)

@@ -118,6 +118,7 @@ def test_a_trial_that_fails_is_recorded_and_too_many_in_a_row_end_the_tuning(tun
     (tuned.folder / "fail-small").touch()
     done = tuned.mlpipe("run", "--set", "tuning.max_jobs=6", "--set", "tuning.max_failures=2", code=3)
     assert "trials in a row have failed" in error_of(done)
+    assert "there is nothing to report" in error_of(tuned.mlpipe("report", "1", code=2))
     (tuned.folder / "fail-small").unlink()
     plan = json.loads(tuned.mlpipe("run", "--dry-run", "--json", "--set", "tuning.max_jobs=6").stdout)["tasks"]
     assert "tune learning_rate, batch_size: 6 trials, 2 at a time" in [task["decision"] for task in plan]

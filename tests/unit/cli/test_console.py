@@ -22,13 +22,15 @@ def test_a_table_says_for_which_shapes_an_export_is_right(capsys: pytest.Capture
     models = [entry("free", "any batch, any length"), entry("bound", "one row, the longest length")]
     timings = {"free": TIMING, "bound": TIMING}
     run = ExperimentTree("e").run(3)
-    print_summary(RunSummary(run, "/tmp/runs/3", True, {"models": models, "conclusion": "so it is"}, timings, ()))
+    comparison = {"models": models, "conclusion": "so it is"}
+    print_summary(RunSummary(run, "/tmp/runs/3", True, comparison, timings, (), "/tmp/runs/3/report.html"))
     printed = capsys.readouterr().out
     assert "57" in printed
     assert "0.900 [0.850, 0.950]" in printed
     assert "any batch, any length: off by 3e-07" in printed
     assert "one row, the longest length: off by 3e-07" in printed
     assert "run 3 (committed): /tmp/runs/3" in printed
+    assert "report: /tmp/runs/3/report.html" in printed
     assert "so it is" in printed
 
 

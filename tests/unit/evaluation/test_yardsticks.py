@@ -54,3 +54,8 @@ def test_a_model_that_says_the_majority_beats_nothing(truth):
     found = measured(truth, {"lazy": np.zeros_like(truth)})
     assert list(found.margins[0].not_beaten) == ["accuracy", "macro F1"]
     assert "accuracy (+0.0 points [+0.0, +0.0]) and macro F1 (+0.0 points [+0.0, +0.0])." in verdict([found])
+
+
+def test_a_model_that_does_worse_is_said_to(truth):
+    found = measured(truth, {"bad": right_in(truth, 0.2, 1)})
+    assert verdict([found]).startswith("bad does worse than the majority class in accuracy (-")

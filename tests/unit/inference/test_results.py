@@ -11,7 +11,7 @@ from mlpipe.inference.results import write_results
 from mlpipe.inference.timing import Timing
 
 LABELS = ("animal", "mineral", "plant")
-TIMING = Timing(6, 123.4, 6, 1.5, 2.5, 2, "2.13.0")
+TIMING = Timing(6, 123.4, 6, 1.5, 2.5, 2, "2.13.0", 1)
 
 
 @pytest.fixture

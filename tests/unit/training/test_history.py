@@ -49,14 +49,14 @@ def test_the_lowest_is_the_best_where_less_is_better(tmp_path: Path, caplog: pyt
     assert history.best.epoch == 2
     assert history.epochs_since_best == 2
     assert metric_lines(caplog) == ["mlpipe-objective: f1=0.700000", *["mlpipe-objective: f1=0.200000"] * 3]
-    history.save(tmp_path, rows={"train": 1}, environment={})
+    history.save(tmp_path, rows={"train": 1}, parameters=5, environment={})
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["objective_type"], metrics["objective"], metrics["best_epoch"]) == ("Minimize", 0.2, 2)
 
 
 def test_the_files_tell_every_epoch_and_the_best_one(tmp_path: Path) -> None:
     history = history_of(0.2, 0.6, 0.4)
-    history.save(tmp_path, rows={"train": 10, "validation": 4}, environment={"threads": 2})
+    history.save(tmp_path, rows={"train": 10, "validation": 4}, parameters=7, environment={"threads": 2})
     history.plot(tmp_path / "plots")
     lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]
@@ -70,6 +70,7 @@ def test_the_files_tell_every_epoch_and_the_best_one(tmp_path: Path) -> None:
         "epochs_run": 3,
         "validation": {"loss": 1.0, "f1": 0.6, "accuracy": 0.4},
         "rows": {"train": 10, "validation": 4},
+        "parameters": 7,
     }
     timing = json.loads((tmp_path / "timing.json").read_text())
     assert timing["threads"] == 2

@@ -1,0 +1,160 @@
+"""From the tree of a run to the findings that its report shows."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlpipe.catalog import prepared_of, settings_of, test_openings
+from mlpipe.errors import UsageError
+from mlpipe.report.findings import Document, Mistake, ModelFindings, Row, RunFindings, Tuning
+from mlpipe.report.rows import read_rows
+from mlpipe.runs import ExperimentTree, RunTree
+from mlpipe.storage import Storage
+from mlpipe.storage.claims import is_run_committed
+from mlpipe.storage.documents import read_document
+from mlpipe.storage.units import Unit, is_committed, open_unit
+
+SHOWN_MISTAKES = 20
+
+
+def gather(storage: Storage, tree: ExperimentTree, run: RunTree) -> RunFindings:
+    """Read everything that the report of a run shows; what it quotes is checked against the manifests.
+
+    Raises UsageError where no model of the run was tested yet, IntegrityError where a file was altered.
+    """
+    is_done = is_run_committed(storage, run)
+    comparison = _committed(storage, run, "comparison.json") if is_done else read_document(storage, run.comparison)
+    if not comparison.get("models"):
+        raise UsageError(
+            f"run {run.run_num} has no model that was tested: there is nothing to report",
+            hint=f"`mlpipe resume {run.run_num}` completes it",
+        )
+    record = _committed(storage, run, "run.json") if is_done else read_document(storage, run.state)
+    prepared, settings = prepared_of(storage, tree, run), settings_of(storage, run)
+    jobs = tuple(record.get("jobs", ()))
+    models = tuple(_model(storage, run, entry, jobs) for entry in comparison["models"])
+    findings = RunFindings(
+        experiment=tree.name,
+        run_num=run.run_num,
+        location=storage.locate(run.root),
+        committed=record.get("committed", ""),
+        snapshot=comparison["snapshot"],
+        test_openings=test_openings(storage, tree, run),
+        functions=record.get("functions", ""),
+        settings_text=storage.read(run.settings).decode("utf-8", "replace"),
+        settings=settings.to_json(),
+        card=json.loads(prepared.read("data_card.json")),
+        comparison=comparison,
+        jobs=jobs,
+        models=models,
+        rows={},
+    )
+    return _with_rows(findings, prepared, settings.data.text_column)
+
+
+def _committed(storage: Storage, run: RunTree, name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(open_unit(storage, run.root).read(name))
+    return document
+
+
+def _model(storage: Storage, run: RunTree, scores: Document, jobs: tuple[Document, ...]) -> ModelFindings:
+    name = scores["model_name"]
+    model, inference = open_unit(storage, run.model(name)), open_unit(storage, run.inference(name))
+    labels = tuple(json.loads(model.read("id2label.json")).values())
+    predictions = _Predictions.read(inference)
+    metrics = json.loads(model.read("metrics.json"))
+    seconds = [job["seconds"] for job in jobs if job["name"] in (f"train-{name}", f"tune-{name}")]
+    return ModelFindings(
+        name=name,
+        location=storage.locate(model.key),
+        scores=scores,
+        statistics=json.loads(inference.read("statistics.json")),
+        metrics=metrics,
+        timing=json.loads(inference.read("timing.json")),
+        signature=json.loads(model.read("signature.json")),
+        parity=json.loads(model.read("parity.json")),
+        history=_lines(model, "history.jsonl"),
+        labels=labels,
+        confusion=predictions.confusion(labels),
+        mistakes=predictions.mistakes(SHOWN_MISTAKES),
+        model_bytes=model.files["model.pt"].size,
+        num_parameters=metrics.get("parameters"),
+        training_seconds=sum(seconds) if seconds else None,
+        tuning=_tuning(storage, run, name),
+    )
+
+
+def _tuning(storage: Storage, run: RunTree, model_name: str) -> Tuning | None:
+    if not is_committed(storage, run.tuning(model_name)):
+        return None
+    unit = open_unit(storage, run.tuning(model_name))
+    return Tuning(json.loads(unit.read("best.json")), _lines(unit, "trials.jsonl"))
+
+
+def _lines(unit: Unit, name: str) -> tuple[Document, ...]:
+    return tuple(json.loads(line) for line in unit.read(name).decode().splitlines())
+
+
+@dataclass(frozen=True)
+class _Predictions:
+    """predictions.parquet: ids, true and predicted labels, and the probability of the predicted label, per row."""
+
+    ids: list[str]
+    truth: list[str]
+    predicted: list[str]
+    probability: NDArray[np.float64]
+
+    @classmethod
+    def read(cls, inference: Unit) -> _Predictions:
+        import pyarrow.parquet as pq  # a tenth of a second
+
+        table = pq.read_table(io.BytesIO(inference.read("predictions.parquet")))
+        ids, truth, predicted = (table[name].to_pylist() for name in ("id", "truth", "prediction"))
+        names = [name for name in table.column_names if name.startswith("probability_")]
+        probability = np.column_stack([table[name].to_numpy() for name in names]).max(axis=1)
+        return cls(ids, truth, predicted, probability.astype(np.float64))
+
+    def confusion(self, labels: tuple[str, ...]) -> NDArray[np.int64]:
+        number = {label: at for at, label in enumerate(labels)}
+        counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
+        rows = [number[label] for label in self.truth], [number[label] for label in self.predicted]
+        np.add.at(counts, rows, 1)
+        return counts
+
+    def mistakes(self, wanted: int) -> tuple[Mistake, ...]:
+        """The wrong rows that the model was surest of, surest first; their texts are still to be read."""
+        wrong = [at for at in range(len(self.ids)) if self.truth[at] != self.predicted[at]]
+        wrong.sort(key=lambda at: (-self.probability[at], self.ids[at]))
+        return tuple(
+            Mistake(Row(self.ids[at]), self.truth[at], self.predicted[at], float(self.probability[at]))
+            for at in wrong[:wanted]
+        )
+
+
+def _with_rows(findings: RunFindings, prepared: Unit, text_column: str | None) -> RunFindings:
+    """The same findings with what stands in the rows that they name."""
+    rows = read_rows(prepared, "test", set(_named(findings)), text_column)
+
+    def told(model: ModelFindings) -> ModelFindings:
+        mistakes = (replace(mistake, row=rows[mistake.row.row_id]) for mistake in model.mistakes)
+        return replace(model, mistakes=tuple(mistakes))
+
+    return replace(findings, models=tuple(told(model) for model in findings.models), rows=rows)
+
+
+def _named(findings: RunFindings) -> Iterator[str]:
+    for model in findings.models:
+        yield from (mistake.row.row_id for mistake in model.mistakes)
+    for pair in findings.comparison["pairs"]:
+        yield from (example["row_id"] for example in _examples(pair))
+
+
+def _examples(pair: Mapping[str, Any]) -> list[dict[str, str]]:
+    return list(pair.get("examples", ()))
