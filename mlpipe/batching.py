@@ -19,7 +19,7 @@ from datasets import Dataset, load_from_disk
 from numpy.typing import NDArray
 
 from mlpipe.errors import DataError
-from mlpipe.specs import EncodedInput, Encoding
+from mlpipe.specs import EncodedInput, Encoding, TaskType
 
 MEGABATCH = 50
 """Batches that are sorted by length together: as in Hugging Face's LengthGroupedSampler (transformers)."""
@@ -61,12 +61,13 @@ def budget_batches(lengths: NDArray[np.int64], token_budget: int, max_batch: int
 class EncodedRows:
     """One split of a prepared snapshot, as one model sees it.
 
-    `ids` and `labels` (class indices) have one entry per row. `lengths` holds each row's length before padding: that of
+    `ids` and `labels` have one entry per row: its class index, or of multi-label data 1 in the column of each of its
+    labels and 0 elsewhere, uint8 (rows, labels). `lengths` holds each row's length before padding: that of
     its longest ragged input, and at least 1, because no model takes an empty axis.
     """
 
     ids: list[str]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     lengths: NDArray[np.int64]
     inputs: Mapping[str, _Column]
 
@@ -88,7 +89,7 @@ class EncodedRows:
         ragged = [column.lengths() for key, column in inputs.items() if described[key].ragged]
         return cls(
             ids=_column(table, "id", folder).to_pylist(),
-            labels=_labels(_column(table, "label", folder), len(encoding.labels)),
+            labels=read_labels(_column(table, "label", folder), encoding),
             lengths=np.maximum.reduce([np.ones(table.num_rows, dtype=np.int64), *ragged]),
             inputs=inputs,
         )
@@ -194,15 +195,25 @@ def _column(table: pa.Table, name: str, folder: Path) -> pa.ChunkedArray:
     return column
 
 
-def _labels(column: pa.ChunkedArray, num_labels: int) -> NDArray[np.int64]:
-    if not pa.types.is_integer(column.type):
+def read_labels(column: pa.ChunkedArray, encoding: Encoding) -> NDArray[Any]:
+    """The labels of a snapshot's rows as `EncodedRows.labels` has them; DataError where they are no class indices."""
+    is_multi_label = encoding.task_type is TaskType.MULTI_LABEL
+    if is_multi_label != pa.types.is_list(column.type):
+        raise DataError(f"the labels of a {encoding.task_type} snapshot cannot be {column.type}")
+    flat = column.combine_chunks().flatten() if is_multi_label else column
+    if not pa.types.is_integer(flat.type):
         raise DataError(f"the labels of a snapshot are class indices, but this column holds {column.type}")
-    labels: NDArray[np.int64] = column.to_numpy().astype(np.int64)
-    outside = np.flatnonzero((labels < 0) | (labels >= num_labels))
+    rows = pc.list_parent_indices(column.combine_chunks()).to_numpy() if is_multi_label else np.arange(len(column))
+    labels: NDArray[np.int64] = flat.to_numpy().astype(np.int64)
+    outside = np.flatnonzero((labels < 0) | (labels >= len(encoding.labels)))
     if len(outside):
-        row = int(outside[0])
-        raise DataError(f"row {row} has label {labels[row]}, but there are only the classes 0 to {num_labels - 1}")
-    return labels
+        row, largest = int(rows[outside[0]]), len(encoding.labels) - 1
+        raise DataError(f"row {row} has label {labels[outside[0]]}, but there are only the classes 0 to {largest}")
+    if not is_multi_label:
+        return labels
+    indicators = np.zeros((len(column), len(encoding.labels)), dtype=np.uint8)
+    indicators[rows, labels] = 1
+    return indicators
 
 
 def _chunk(array: pa.Array, name: str, spec: EncodedInput) -> _Chunk:

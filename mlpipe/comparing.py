@@ -56,29 +56,43 @@ def compare_models(storage: Storage, contestants: Sequence[Contestant], *, seed:
     """Compare models, best first, by their predictions of the same rows; IntegrityError where the rows differ."""
     tables = {each.name: _predictions(open_unit(storage, each.run.inference(each.model_name))) for each in contestants}
     first = next(iter(tables.values()))
-    labels = sorted({label for table in tables.values() for column in table[1:] for label in column.tolist()})
-    classes = {label: number for number, label in enumerate(labels)}
-
-    def encoded(column: NDArray[Any]) -> NDArray[np.int64]:
-        return np.array([classes[label] for label in column.tolist()], dtype=np.int64)
-
     for name, (ids, truth, _) in tables.items():
         if ids.tolist() != first[0].tolist() or truth.tolist() != first[1].tolist():
             raise IntegrityError(f"the test rows of {name} are not those of {contestants[0].name}")
-    predictions = {name: encoded(predicted) for name, (_, _, predicted) in tables.items()}
-    return compare(encoded(first[1]), predictions, labels, seed=seed, resamples=resamples, ids=first[0].tolist())
+    labels, (truth, *found) = _encoded([first[1], *(table[2] for table in tables.values())])
+    predictions = dict(zip(tables, found, strict=True))
+    return compare(truth, predictions, labels, seed=seed, resamples=resamples, ids=first[0].tolist())
+
+
+def _encoded(columns: Sequence[NDArray[Any]]) -> tuple[list[str], list[NDArray[np.int64]]]:
+    """The labels of these columns (n,), sorted, and the columns as indices of them.
+
+    Of multi-label data, whose cells are tuples of names, each column is 1 or 0 for every row and label, (n, labels).
+    """
+    is_multi_label = isinstance(columns[0][0], tuple)
+    cells = [column.tolist() for column in columns]
+    labels = sorted({name for column in cells for cell in column for name in (cell if is_multi_label else [cell])})
+    number = {name: at for at, name in enumerate(labels)}
+    if not is_multi_label:
+        return labels, [np.array([number[cell] for cell in column], dtype=np.int64) for column in cells]
+    indicators = [np.zeros((len(column), len(labels)), dtype=np.int64) for column in cells]
+    for matrix, column in zip(indicators, cells, strict=True):
+        for row, cell in enumerate(column):
+            matrix[row, [number[name] for name in cell]] = 1
+    return labels, indicators
 
 
 def measure_yardsticks(
-    storage: Storage, run: RunTree, model_names: Sequence[str], majority: str, settings: Settings
+    storage: Storage, run: RunTree, model_names: Sequence[str], majority: str | tuple[str, ...], settings: Settings
 ) -> dict[str, Any]:
-    """How the models of a run do against the label `majority`, and the linear model on words where there are texts.
+    """How the models of a run do against the label (or labels) `majority`, and, where there are texts, the linear model
+    on words.
 
     `skipped` says why a yardstick is missing that the settings ask for.
     """
     tables = {name: _predictions(open_unit(storage, run.inference(name))) for name in model_names}
     ids, truth, _ = next(iter(tables.values()))
-    predicted = {MAJORITY: np.full(len(truth), majority, dtype=object)}
+    predicted = {MAJORITY: _column([majority] * len(truth))}
     skipped = {}
     if settings.data.text_column is not None:
         by_words = _words_predictions(storage, run, ids)
@@ -87,8 +101,7 @@ def measure_yardsticks(
         else:
             predicted[WORDS] = by_words
     columns = [truth, *predicted.values(), *(table[2] for table in tables.values())]
-    classes = {label: number for number, label in enumerate(sorted({label for each in columns for label in each}))}
-    true, *found = (np.array([classes[label] for label in column], dtype=np.int64) for column in columns)
+    labels, (true, *found) = _encoded(columns)
     models = dict(zip(tables, found[len(predicted) :], strict=True))
     measured: list[Yardstick] = [
         measure(
@@ -96,7 +109,7 @@ def measure_yardsticks(
             true,
             found[at],
             models,
-            len(classes),
+            len(labels),
             seed=settings.experiment.seed,
             resamples=settings.inference.bootstrap_resamples,
         )
@@ -119,12 +132,16 @@ def _words_predictions(storage: Storage, run: RunTree, ids: NDArray[Any]) -> NDA
 
 
 def calibration_of(inference: Unit) -> dict[str, Any]:
-    """The calibration of a model on its test rows."""
+    """The calibration of a model on its test rows; of multi-label data, on the decision of every row and label."""
     table = _table(inference)
     names = [name for name in table.column_names if name.startswith("probability_")]
     probabilities = np.column_stack([table[name].to_numpy() for name in names])
-    is_right = np.array(table["truth"].to_pylist()) == np.array(table["prediction"].to_pylist())
-    return asdict(calibration(probabilities.max(axis=1), is_right))
+    truth, predicted = (_column(table[name].to_pylist()) for name in ("truth", "prediction"))
+    if not isinstance(truth[0], tuple):
+        return asdict(calibration(probabilities.max(axis=1), truth == predicted))
+    labels = [name.removeprefix("probability_") for name in names]
+    true, found = (np.array([[label in cell for label in labels] for cell in column]) for column in (truth, predicted))
+    return asdict(calibration(np.where(found, probabilities, 1 - probabilities).ravel(), (true == found).ravel()))
 
 
 def compare_runs(storage: Storage, tree: ExperimentTree, run_nums: Sequence[int]) -> RunComparison:
@@ -193,11 +210,16 @@ def _table(inference: Unit) -> Any:
 
 
 def _predictions(inference: Unit) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Ids, true labels and predicted labels, in the order of the ids."""
+    """Ids, true labels and predicted labels, in the order of the ids; several labels of a row are a tuple."""
     table = _table(inference)
-    ids, truth, predicted = (np.array(table[name].to_pylist(), dtype=object) for name in ("id", "truth", "prediction"))
+    ids, truth, predicted = (_column(table[name].to_pylist()) for name in ("id", "truth", "prediction"))
     order = np.argsort(ids)
     return ids[order], truth[order], predicted[order]
+
+
+def _column(cells: Sequence[Any]) -> NDArray[Any]:
+    """Cells (n,) as they are, lists as tuples: numpy would make a table of lists of one length."""
+    return np.fromiter((tuple(cell) if isinstance(cell, list) else cell for cell in cells), object, len(cells))
 
 
 def _first_difference(storage: Storage, tree: ExperimentTree, one: RunTree, other: RunTree) -> str:

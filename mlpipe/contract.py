@@ -23,6 +23,9 @@ SOURCES_FOLDER = "sources"
 """The folder of that channel with copies of [DATA] SOURCES, for a job that runs on another machine: it is the working
 directory there, as the folder of the settings file is here."""
 
+THRESHOLDS = "thresholds.json"
+"""The file of a multi-label model with the probability from which on each label counts as predicted."""
+
 YARDSTICK = "_yardstick"
 """The folder of an infer job's output with the linear model's predictions; no model has a name like this."""
 

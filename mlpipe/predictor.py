@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from mlpipe.batching import EncodedRows
 from mlpipe.catalog import settings_of
 from mlpipe.errors import DataError, IntegrityError, StorageError, UsageError
-from mlpipe.inference.engine import ExportedModel, predict_logits, softmax
+from mlpipe.inference.engine import ExportedModel, predict_logits, sigmoid, softmax
+from mlpipe.inference.results import above_thresholds, read_thresholds
 from mlpipe.manifest import check_folder
 from mlpipe.production import production_of
 from mlpipe.runs import ExperimentTree, RunTree
@@ -45,7 +46,7 @@ Row = Mapping[str, Any] | str
 class Predictor:
     """One published model; any number of threads may use it at once.
 
-    `labels[i]` is the name of class i.
+    `labels[i]` is the name of class i. `thresholds` is None of a model that gives each row one label.
     """
 
     run_num: int
@@ -55,25 +56,36 @@ class Predictor:
     processor: Any
     functions: UserFunctions
     settings: Settings
+    thresholds: Mapping[str, float] | None = None
     _encoding: threading.Lock = field(default_factory=threading.Lock, repr=False)
     """A fast tokenizer refuses a second thread while it is at work."""
 
-    def predict(self, rows: Sequence[Row]) -> list[tuple[str, float]]:
+    def predict(self, rows: Sequence[Row]) -> list[tuple[str, float]] | list[list[tuple[str, float]]]:
         """The most probable label of each row, in their order, and its probability.
 
-        A row is a mapping with the columns that `encode` reads, or a text where [DATA] TEXT_COLUMN is set. Raises
-        DataError for rows that cannot be encoded or do not fit the model, naming the row by its position.
+        Of a multi-label model, a list for each row: every label whose probability reaches its threshold, with that
+        probability, the most probable first. A row is a mapping with the columns that `encode` reads, or a text where
+        [DATA] TEXT_COLUMN is set. Raises DataError for rows that cannot be encoded or do not fit the model, naming the
+        row by its position.
         """
         probabilities = self.probabilities(rows)
+        if self.thresholds is not None:
+            return [self._labels_of(row) for row in probabilities]
         best = probabilities.argmax(axis=1)
         return [(self.labels[index], float(row[index])) for index, row in zip(best, probabilities, strict=True)]
 
+    def _labels_of(self, probabilities: NDArray[np.float32]) -> list[tuple[str, float]]:
+        predicted = above_thresholds(probabilities[None], self.labels, self.thresholds or {})[0]
+        chosen = sorted(np.flatnonzero(predicted).tolist(), key=lambda at: (-probabilities[at], at))
+        return [(self.labels[at], float(probabilities[at])) for at in chosen]
+
     def probabilities(self, rows: Sequence[Row]) -> NDArray[np.float32]:
-        """The probability of every label for each row: (rows, labels)."""
+        """The probability of every label for each row: (rows, labels); of a multi-label model, of each by itself."""
         if not rows:
             return np.empty((0, len(self.labels)), np.float32)
         encoded = self._encoded([self._columns(row, number) for number, row in enumerate(rows)])
-        return softmax(predict_logits(self.model, encoded, self.settings.inference.token_budget))
+        logits = predict_logits(self.model, encoded, self.settings.inference.token_budget)
+        return softmax(logits) if self.thresholds is None else sigmoid(logits)
 
     def _columns(self, row: Row, number: int) -> Mapping[str, Any]:
         if not isinstance(row, str):
@@ -173,14 +185,16 @@ def _load(place: _Place, folder: Path) -> Predictor:
     settings = settings_of(storage, run)
     functions = _functions(storage, run, folder / "code", Path(settings.experiment.user_functions).stem)
     id2label = json.loads((model / "id2label.json").read_bytes())
+    exported = ExportedModel.load(model)
     return Predictor(
         run_num=run.run_num,
         model_name=model_name,
         labels=tuple(id2label[str(index)] for index in range(len(id2label))),
-        model=ExportedModel.load(model),
+        model=exported,
         processor=_processor(model / "processor", functions, model_name, settings),
         functions=functions,
         settings=settings,
+        thresholds=read_thresholds(model, exported.signature.task_type),
     )
 
 

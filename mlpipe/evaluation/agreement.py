@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mlpipe.evaluation.resampling import is_right
 from mlpipe.evaluation.statistics import confusion_matrix
 
 
@@ -20,10 +23,13 @@ def cohens_kappa(first: ArrayLike, second: ArrayLike, num_labels: int) -> float:
     return 1.0 if expected == 1 else float((observed - expected) / (1 - expected))
 
 
-def disagreeing_rows(
-    truth: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def mean_kappa(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """The mean over labels of Cohen's kappa of two multi-label predictions, 1 or 0 for every row and label (n, K)."""
+    return float(np.mean([cohens_kappa(first[:, at], second[:, at], 2) for at in range(first.shape[1])]))
+
+
+def disagreeing_rows(truth: NDArray[Any], first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.int64]:
     """The numbers of the rows (n,) to which two models give different labels, those that one has right first."""
-    apart = np.flatnonzero(first != second)
-    is_either_right = (first[apart] == truth[apart]) | (second[apart] == truth[apart])
+    apart = np.flatnonzero(~is_right(first, second))
+    is_either_right = is_right(truth[apart], first[apart]) | is_right(truth[apart], second[apart])
     return apart[np.argsort(~is_either_right, kind="stable")]

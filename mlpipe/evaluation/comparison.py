@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlpipe.errors import DataError
-from mlpipe.evaluation.agreement import cohens_kappa, disagreeing_rows
-from mlpipe.evaluation.resampling import Differences, paired_differences
+from mlpipe.evaluation.agreement import cohens_kappa, disagreeing_rows, mean_kappa
+from mlpipe.evaluation.resampling import Differences, is_right, paired_differences
 from mlpipe.evaluation.significance import CochranQ, McNemar, cochran_q, holm, mcnemar
 from mlpipe.evaluation.statistics import CONFIDENCE, DEFAULT_RESAMPLES, Estimate
 
@@ -24,7 +24,7 @@ NAMED_ROWS = 20
 
 @dataclass(frozen=True)
 class Apart:
-    """A row to which two models give different labels, all by their names."""
+    """A row to which two models give different labels, all by their names; several of one row are joined by commas."""
 
     row_id: str
     truth: str
@@ -72,8 +72,8 @@ class Comparison:
 
 
 def compare(
-    truth: NDArray[np.int64],
-    predictions: Mapping[str, NDArray[np.int64]],
+    truth: NDArray[Any],
+    predictions: Mapping[str, NDArray[Any]],
     labels: Sequence[str],
     *,
     seed: int,
@@ -82,15 +82,16 @@ def compare(
 ) -> Comparison:
     """Compare models by their predictions, class indices (n,) of the same rows in the same order, best first.
 
-    `ids` names the rows; without it, their numbers do. A pure function of its arguments. Raises DataError where there
-    is no row, or predictions are of another number.
+    Of multi-label data, truth and predictions are 1 or 0 for every row and label (n, labels): a row is right when all
+    of its labels are, and kappa is the mean over the labels. `ids` names the rows; without it, their numbers do. A pure
+    function of its arguments. Raises DataError where there is no row, or predictions are of another number.
     """
     if not len(truth):
         raise DataError("there are no rows to compare models on")
     for name, predicted in predictions.items():
         if len(predicted) != len(truth):
             raise DataError(f"{name} has {len(predicted)} predictions for {len(truth)} rows")
-    right = {name: predicted == truth for name, predicted in predictions.items()}
+    right = {name: is_right(truth, predicted) for name, predicted in predictions.items()}
     names = list(itertools.combinations(predictions, 2))
     tests = [mcnemar(right[first], right[second]) for first, second in names]
     adjusted = holm([test.p_exact for test in tests])
@@ -107,8 +108,8 @@ def compare(
 
 
 def _pair(
-    truth: NDArray[np.int64],
-    predictions: Mapping[str, NDArray[np.int64]],
+    truth: NDArray[Any],
+    predictions: Mapping[str, NDArray[Any]],
     labels: Sequence[str],
     names: tuple[str, str],
     test: McNemar,
@@ -126,14 +127,21 @@ def _pair(
         macro_f1_difference=differences.macro_f1,
         mcnemar=test,
         p_holm=adjusted,
-        kappa=cohens_kappa(first, second, len(labels)),
+        kappa=cohens_kappa(first, second, len(labels)) if first.ndim == 1 else mean_kappa(first, second),
         disagreements=len(apart),
         examples=tuple(
-            Apart(ids[row] if ids else str(row), *(labels[column[row]] for column in (truth, first, second)))
+            Apart(ids[row] if ids else str(row), *(_named(labels, column[row]) for column in (truth, first, second)))
             for row in apart[:NAMED_ROWS].tolist()
         ),
         per_label_f1=dict(ranked),
     )
+
+
+def _named(labels: Sequence[str], value: Any) -> str:
+    """The label of a class index, or all labels of a row of indicators."""
+    if np.ndim(value) == 0:
+        return labels[int(value)]
+    return ", ".join(labels[at] for at in np.flatnonzero(value).tolist()) or "(none)"
 
 
 def _conclusion(names: Sequence[str], pairs: Sequence[Pair]) -> str:

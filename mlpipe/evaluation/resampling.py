@@ -25,20 +25,22 @@ class Differences:
 
 
 def paired_differences(
-    truth: NDArray[np.int64],
-    predictions: Sequence[NDArray[np.int64]],
+    truth: NDArray[Any],
+    predictions: Sequence[NDArray[Any]],
     pairs: Sequence[tuple[int, int]],
     num_labels: int,
     *,
     seed: int,
     resamples: int,
 ) -> list[Differences]:
-    """The differences of the scores of pairs of models, by their numbers in `predictions`, class indices (n,) each.
+    """The differences of the scores of pairs of models, by their numbers in `predictions`.
+
+    Truth and predictions are class indices (n,), or of multi-label data 1 or 0 for every row and label (n, labels).
 
     The percentile interval of Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13: rows are drawn
     with replacement, each with all of its predictions. A pure function of its arguments.
     """
-    rows = _Rows.of(truth, predictions, num_labels)
+    rows = JudgedRows.of(truth, predictions, num_labels)
     values = rows.scores(rows.counts[None].astype(np.float64))
     drawn: list[list[tuple[NDArray[np.float64], ...]]] = [[] for _ in pairs]
     for scores in rows.resampled(np.random.default_rng(seed), resamples):
@@ -56,32 +58,34 @@ def paired_differences(
 
 
 @dataclass(frozen=True)
-class _Rows:
+class JudgedRows:
     """Distinct rows (truth and all predictions), how often each occurs, and what each adds to the counts of labels.
 
     `statistics` is a sparse matrix (1 + 2 * models) * labels by distinct rows: the supports of the labels, then, model
-    by model, their hits and how often they are predicted. Counts are whole numbers far below 2**53, so all sums of them
-    are exact.
+    by model, their hits and how often they are predicted. `right` (models, distinct rows) is 1 where a model has
+    everything of a row right. Counts are whole numbers far below 2**53, so all sums of them are exact.
     """
 
     counts: NDArray[np.int64]
     statistics: Any
+    right: NDArray[np.float64]
     num_labels: int
 
     @classmethod
-    def of(cls, truth: NDArray[np.int64], predictions: Sequence[NDArray[np.int64]], num_labels: int) -> _Rows:
+    def of(cls, truth: NDArray[Any], predictions: Sequence[NDArray[Any]], num_labels: int) -> JudgedRows:
+        """Count the rows that are alike; what the arrays are says `paired_differences`."""
         from scipy.sparse import coo_array  # a fifth of a second, and only needed for a comparison
 
-        cells, counts = np.unique(np.stack((truth, *predictions)), axis=1, return_counts=True)
-        columns = np.arange(len(counts))
-        blocks = [(cells[0], columns)]
-        for predicted in cells[1:]:
-            is_right = predicted == cells[0]
-            blocks += [(cells[0][is_right], columns[is_right]), (predicted, columns)]
+        (true, *predicted), counts = _distinct([truth, *predictions])
+        blocks = [_occurring(true)]
+        for each in predicted:
+            blocks += [_occurring(true, where=each), _occurring(each)]
         at = np.concatenate([number * num_labels + labels for number, (labels, _) in enumerate(blocks)])
         where = np.concatenate([column for _, column in blocks])
         shape = (len(blocks) * num_labels, len(counts))
-        return cls(counts, coo_array((np.ones(len(at)), (at, where)), shape=shape).tocsr(), num_labels)
+        statistics = coo_array((np.ones(len(at)), (at, where)), shape=shape).tocsr()
+        right = np.stack([is_right(true, each) for each in predicted]).astype(np.float64)
+        return cls(counts, statistics, right, num_labels)
 
     def resampled(self, rng: np.random.Generator, resamples: int) -> Iterator[list[Scores]]:
         """The scores of every model in bootstrap samples, in chunks of bounded memory.
@@ -107,7 +111,36 @@ class _Rows:
     def scores(self, weights: NDArray[np.float64]) -> list[Scores]:
         """The scores of every model where the distinct rows occur as often as `weights` (samples, rows) says."""
         support, *others = np.split((self.statistics @ weights.T).T, self.statistics.shape[0] // self.num_labels, 1)
-        return [Scores.from_counts(others[at], support, others[at + 1]) for at in range(0, len(others), 2)]
+        rows, right = weights.sum(axis=1), weights @ self.right.T
+        return [
+            Scores.from_counts(others[2 * at], support, others[2 * at + 1], rows=rows, right=right[:, at])
+            for at in range(len(self.right))
+        ]
+
+
+def is_right(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows (n,) a model has right; of multi-label rows, with every label."""
+    same = np.asarray(truth == predicted)
+    return same if same.ndim == 1 else np.asarray(same.all(axis=1))
+
+
+def _distinct(columns: Sequence[NDArray[Any]]) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
+    """Each of these as the distinct rows of all together have it, and how often those occur."""
+    if columns[0].ndim == 1:
+        cells, counts = np.unique(np.stack(columns), axis=1, return_counts=True)
+        return list(cells), counts
+    bits = np.packbits(np.concatenate([column.astype(bool) for column in columns], axis=1), axis=1)
+    _, first, counts = np.unique(bits, axis=0, return_index=True, return_counts=True)
+    return [column[first] for column in columns], counts
+
+
+def _occurring(values: NDArray[Any], where: NDArray[Any] | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Every label of every row, and the number of that row; with `where`, only the labels that stand there, too."""
+    if values.ndim == 1:
+        rows = np.arange(len(values)) if where is None else np.flatnonzero(values == where)
+        return values[rows], rows
+    rows, labels = np.nonzero(values if where is None else values & where)
+    return labels, rows
 
 
 def _difference(first: Scores, second: Scores) -> tuple[NDArray[np.float64], ...]:

@@ -37,10 +37,11 @@ def confusion_matrix(truth: ArrayLike, prediction: ArrayLike, num_labels: int) -
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one or many confusion matrices; all but the two counts lie in 0..1.
+    """Scores of one or many confusion matrices; all but the three counts lie in 0..1.
 
     Per label, (..., K), except `accuracy`, the fraction of all rows that are right, (...). `label_accuracy` is
-    one-vs-rest, (TP + TN) / N; `support` and `predicted` count the rows of a label in truth and in prediction.
+    one-vs-rest, (TP + TN) / N; `support` and `predicted` count the rows of a label in truth and in prediction,
+    `hits` those that are in both.
     """
 
     precision: NDArray[np.float64]
@@ -50,6 +51,7 @@ class Scores:
     support: NDArray[np.float64]
     predicted: NDArray[np.float64]
     accuracy: NDArray[np.float64]
+    hits: NDArray[np.float64]
 
     @classmethod
     def from_confusion(cls, confusion: ArrayLike) -> Scores:
@@ -59,10 +61,19 @@ class Scores:
 
     @classmethod
     def from_counts(
-        cls, hits: NDArray[np.float64], support: NDArray[np.float64], predicted: NDArray[np.float64]
+        cls,
+        hits: NDArray[np.float64],
+        support: NDArray[np.float64],
+        predicted: NDArray[np.float64],
+        *,
+        rows: NDArray[np.float64] | None = None,
+        right: NDArray[np.float64] | None = None,
     ) -> Scores:
-        """Score from the three counts of each label, all (..., K): true positives, rows in truth, rows predicted."""
-        total = support.sum(axis=-1, keepdims=True)
+        """Score from the three counts of each label, all (..., K): true positives, rows in truth, rows predicted.
+
+        With one label a row, these also count the rows and those that are right; else `rows` and `right` do, (...).
+        """
+        total = (support.sum(axis=-1) if rows is None else rows)[..., None]
         return cls(
             precision=_ratio(hits, predicted),
             recall=_ratio(hits, support),
@@ -70,7 +81,8 @@ class Scores:
             label_accuracy=_ratio(total - support - predicted + 2 * hits, total),
             support=support,
             predicted=predicted,
-            accuracy=_ratio(hits.sum(axis=-1), total[..., 0]),
+            accuracy=_ratio(hits.sum(axis=-1) if right is None else right, total[..., 0]),
+            hits=hits,
         )
 
     def macro(self, per_label: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -261,7 +273,7 @@ def bootstrap_intervals(
         scored["accuracy"].append(scores.accuracy)
         scored["macro_f1"].append(scores.macro(scores.f1))
         scored["weighted_f1"].append(scores.weighted(scores.f1))
-    return {name: _percentile_interval(np.concatenate(chunks)) for name, chunks in scored.items()}
+    return {name: percentile_interval(np.concatenate(chunks)) for name, chunks in scored.items()}
 
 
 def _resampled(confusion: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> Iterator[Scores]:
@@ -278,7 +290,8 @@ def _resampled(confusion: NDArray[np.int64], rng: np.random.Generator, resamples
         yield Scores.from_counts(hits @ classes[true], cells @ classes[true], cells @ classes[predicted])
 
 
-def _percentile_interval(samples: NDArray[np.float64]) -> tuple[float, float]:
+def percentile_interval(samples: NDArray[np.float64]) -> tuple[float, float]:
+    """The 2.5 % and 97.5 % quantiles of the scores (n,) of bootstrap samples."""
     low, high = np.quantile(samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 

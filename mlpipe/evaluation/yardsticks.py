@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from mlpipe.evaluation.multi_label import multi_label_statistics
 from mlpipe.evaluation.resampling import paired_differences
 from mlpipe.evaluation.statistics import Estimate, Scores, bootstrap_intervals, confusion_matrix
 
@@ -39,18 +40,19 @@ class Yardstick:
 
 def measure(
     name: str,
-    truth: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    models: Mapping[str, NDArray[np.int64]],
+    truth: NDArray[Any],
+    predicted: NDArray[Any],
+    models: Mapping[str, NDArray[Any]],
     num_labels: int,
     *,
     seed: int,
     resamples: int,
 ) -> Yardstick:
-    """Score a yardstick's predictions, class indices (n,), and those of models on the same rows against them."""
-    confusion = confusion_matrix(truth, predicted, num_labels)
-    scores = Scores.from_confusion(confusion)
-    intervals = bootstrap_intervals(confusion, seed=seed, resamples=resamples)
+    """Score a yardstick's predictions and those of models on the same rows against them.
+
+    All are class indices (n,), or of multi-label data 1 or 0 for every row and label (n, labels).
+    """
+    accuracy, macro_f1 = _estimates(truth, predicted, num_labels, seed=seed, resamples=resamples)
     pairs = [(at, 0) for at in range(1, len(models) + 1)]
     differences = paired_differences(
         truth, [predicted, *models.values()], pairs, num_labels, seed=seed, resamples=resamples
@@ -60,9 +62,28 @@ def measure(
     ]
     return Yardstick(
         name=name,
-        accuracy=Estimate(float(scores.accuracy), *intervals["accuracy"]),
-        macro_f1=Estimate(float(scores.macro(scores.f1)), *intervals["macro_f1"]),
+        accuracy=accuracy,
+        macro_f1=macro_f1,
         margins=tuple(margins),
+    )
+
+
+def _estimates(
+    truth: NDArray[Any], predicted: NDArray[Any], num_labels: int, *, seed: int, resamples: int
+) -> tuple[Estimate, Estimate]:
+    """Accuracy and macro F1."""
+    if truth.ndim == 2:
+        names = [str(number) for number in range(num_labels)]
+        found = multi_label_statistics(
+            truth, predicted, names, dict.fromkeys(names, 0.5), seed=seed, resamples=resamples
+        )
+        return found.accuracy, found.macro_f1
+    confusion = confusion_matrix(truth, predicted, num_labels)
+    scores = Scores.from_confusion(confusion)
+    intervals = bootstrap_intervals(confusion, seed=seed, resamples=resamples)
+    return (
+        Estimate(float(scores.accuracy), *intervals["accuracy"]),
+        Estimate(float(scores.macro(scores.f1)), *intervals["macro_f1"]),
     )
 
 

@@ -182,3 +182,8 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     shifted = logits.astype(np.float64)
     powers = np.exp(shifted - shifted.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The probability (n, num_labels) of each label by itself, computed in float64."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -700, 700))), dtype=np.float32)

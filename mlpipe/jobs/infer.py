@@ -16,7 +16,7 @@ from mlpipe.batching import EncodedRows
 from mlpipe.contract import YARDSTICK
 from mlpipe.errors import DataError, JobError, MlpipeError
 from mlpipe.inference.engine import ExportedModel
-from mlpipe.inference.results import write_results
+from mlpipe.inference.results import read_thresholds, write_results
 from mlpipe.inference.timing import TimedPass, run_in_turns
 from mlpipe.inference.yardstick import write_yardstick
 from mlpipe.jobs.environment import JobContext
@@ -52,7 +52,7 @@ def _measure_yardstick(context: JobContext, encoding: Encoding) -> None:
     if "train" not in context.channels or text_column is None:
         return
     folder, seed = context.output / YARDSTICK, context.settings.experiment.seed
-    write_yardstick(folder, context.channels["train"], context.channels["test"], text_column, encoding.labels, seed)
+    write_yardstick(folder, context.channels["train"], context.channels["test"], text_column, encoding, seed)
     write_manifest(folder)
 
 
@@ -110,6 +110,7 @@ def _write(context: JobContext, encoding: Encoding, model_name: str, done: Timed
         timing,
         resamples=context.settings.inference.bootstrap_resamples,
         seed=context.settings.experiment.seed,
+        thresholds=read_thresholds(context.channels["models"] / model_name, encoding.task_type),
     )
     write_manifest(context.output / model_name)
     logger.info(

@@ -23,7 +23,7 @@ from mlpipe.snapshots.encoding import ModelInputs
 from mlpipe.snapshots.labels import ordered_labels
 from mlpipe.snapshots.near_duplicates import find_near_duplicates
 from mlpipe.snapshots.prepared import SplitRows, write_splits
-from mlpipe.snapshots.row_facts import data_columns, label_names, read_row_facts
+from mlpipe.snapshots.row_facts import count_by_split, count_labels, data_columns, is_multi_label, read_row_facts
 from mlpipe.snapshots.rows import ID, LABEL
 from mlpipe.snapshots.rows_file import ReconciledRows
 from mlpipe.snapshots.splits import DROPPED, SPLITS, TEST, TRAIN, VALIDATION, Assignment, RowFacts, assign_splits
@@ -43,23 +43,25 @@ def run(context: JobContext) -> None:
     """
     data = context.settings.data
     rows = ReconciledRows(context.channels["reconciled"])
-    labels = ordered_labels(label_names(rows))
+    label_counts = count_labels(rows)
+    labels = ordered_labels(label_counts)
     _check_group_key(rows, data.group_key)
-    facts = read_row_facts(rows, labels, data.group_key, context.settings.experiment.seed)
+    facts = read_row_facts(rows, labels, label_counts, data.group_key, context.settings.experiment.seed)
     assignment = assign_splits(facts, data.validation_fraction, data.test_fraction)
-    counts = _count_rows(facts.labels, assignment.splits, len(labels))
-    _check_splits(counts, labels, data)
-    source = SplitRows(rows, facts.labels, assignment.splits)
+    counts = count_by_split(rows, labels, assignment.splits)
+    in_split = np.array([np.count_nonzero(assignment.splits == number) for number in range(len(SPLITS))])
+    _check_splits(in_split, counts[TRAIN], labels, data)
+    source = SplitRows(rows, labels, assignment.splits)
     inputs = _encode(context, source)
     encoding = Encoding(
-        task_type=TaskType.SINGLE_LABEL,
+        task_type=TaskType.MULTI_LABEL if is_multi_label(rows) else TaskType.SINGLE_LABEL,
         model_names=context.settings.experiment.model_names,
         labels=tuple(labels),
         inputs={model_name: model_inputs.described() for model_name, model_inputs in inputs.items()},
     )
     card = PreparedCard(
         task_type=encoding.task_type,
-        rows=_by_split(counts.sum(axis=1)),
+        rows=_by_split(in_split),
         labels={name: _by_split(counts[:, index]) for index, name in enumerate(labels)},
         labels_without_test_rows=_labels_without(counts[TEST], labels),
         encoded_lengths=_encoded_lengths(inputs, assignment.splits),
@@ -113,12 +115,14 @@ def _check_group_key(rows: ReconciledRows, group_key: str | None) -> None:
         )
 
 
-def _check_splits(counts: NDArray[np.int64], labels: Sequence[str], data: Data) -> None:
+def _check_splits(
+    in_split: NDArray[np.int64], train_counts: NDArray[np.int64], labels: Sequence[str], data: Data
+) -> None:
     fractions = {VALIDATION: data.validation_fraction, TEST: data.test_fraction}
     for number, split in enumerate(SPLITS):
-        if not counts[number].any():
+        if not in_split[number]:
             raise DataError(f"the {split} split is empty", hint=_hint_for_empty(split, fractions.get(number)))
-    missing = _labels_without(counts[TRAIN], labels)
+    missing = _labels_without(train_counts, labels)
     if missing:
         shown = ", ".join(missing[:_NAMED_LABELS]) + (", ..." if len(missing) > _NAMED_LABELS else "")
         raise DataError(
@@ -132,11 +136,6 @@ def _hint_for_empty(split: Split, fraction: float | None) -> str:
         return "give rows the split 'train', or no row a split"
     key = f"{split.upper()}_FRACTION"
     return f"raise [DATA] {key} (now {fraction}), yield more rows or smaller groups, or some rows with this split"
-
-
-def _count_rows(labels: NDArray[np.int64], splits: NDArray[np.int64], num_labels: int) -> NDArray[np.int64]:
-    """Rows per split and label: (3, labels)."""
-    return np.stack([np.bincount(labels[splits == number], minlength=num_labels) for number in range(len(SPLITS))])
 
 
 def _by_split(counts: NDArray[np.int64]) -> dict[str, int]:
@@ -169,8 +168,8 @@ def _near_duplicates(rows: ReconciledRows, assignment: Assignment, data: Data) -
     return find_near_duplicates(rows, assignment.splits, data.text_column, data.near_duplicate_threshold)
 
 
-def _test_pairs(source: SplitRows) -> Iterator[tuple[str, str]]:
-    """The (id, label name) pairs of the test rows, by id."""
+def _test_pairs(source: SplitRows) -> Iterator[tuple[str, str | list[str]]]:
+    """The (id, label name) pairs of the test rows, by id; of multi-label data with the sorted names."""
     start, parts = 0, []
     for batch in source.rows.batches():
         is_test = pa.array(source.splits[start : start + len(batch)] == TEST)

@@ -69,8 +69,8 @@ def _check_columns(schema: pa.Schema, data: Data) -> None:
 
 def _card(rows: CheckedRows, schema: pa.Schema, lengths: TextLengths) -> ReconciledCard:
     return ReconciledCard(
-        task_type=TaskType.SINGLE_LABEL,
-        rows=rows.labels.total(),
+        task_type=TaskType.MULTI_LABEL if rows.is_multi_label else TaskType.SINGLE_LABEL,
+        rows=rows.rows_kept,
         rows_yielded=rows.rows_yielded,
         duplicates_dropped=rows.duplicates_dropped,
         duplicate_ids=tuple(rows.duplicate_ids),

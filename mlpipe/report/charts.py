@@ -78,6 +78,22 @@ def reliability(models: Sequence[ModelFindings]) -> Markup:
     return plot.drawing.svg() + _legend([(model.name, color(at)) for at, model in enumerate(models)])
 
 
+def bars(scored: Sequence[Document]) -> Markup:
+    """The F1 of labels, the weakest first, at most 40."""
+    ranked = sorted(scored, key=lambda label: (label["f1"], label["label"]))[:40]
+    left = 30 + 6.4 * max(len(_cut(label["label"])) for label in ranked)
+    drawing, scale = Drawing(left + 320, 20 * len(ranked) + 24, "F1 of each label"), Scale(0, 1, left, left + 300)
+    bottom = 20 * len(ranked) + 4
+    for value in ticks(0, 1):
+        drawing.line((scale(value), 2), (scale(value), bottom), "grid")
+        drawing.text(scale(value), bottom + 15, short(value), anchor="middle")
+    for at, label in enumerate(ranked):
+        hint = f"{label['label']}: F1 {label['f1']:.3f}, {label['support']} test rows"
+        drawing.text(left - 10, 20 * at + 16, _cut(label["label"]), "name", "end")
+        drawing.box((left, 20 * at + 6), (round(scale(label["f1"]) - left, 2), 12), "hit", hint, 0.8)
+    return drawing.svg()
+
+
 def confusion(labels: Sequence[str], counts: NDArray[np.int64]) -> Markup:
     """Which label the rows of each label were given, in shares of its rows."""
     totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)

@@ -23,7 +23,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A row to which a model gave the wrong label, and how sure it was of that label, 0..1."""
+    """A row to which a model gave the wrong label, and how sure it was of that label, 0..1.
+
+    Of multi-label data, the labels are joined by commas, and the probability is that of the surest wrong decision.
+    """
 
     row: Row
     truth: str
@@ -44,8 +47,9 @@ class ModelFindings:
     """A model that was trained and tested.
 
     `scores` is its entry of comparison.json; `history` has one record per epoch; `confusion[i, j]` counts the test rows
-    of label i that were given label j, in the order of `labels`; `num_parameters` is None for a model of before they
-    were counted; `training_seconds` is the time of its training or tuning jobs, None where it is not on record.
+    of label i that were given label j, in the order of `labels`, and is None of multi-label data; `num_parameters` is
+    None for a model of before they were counted; `training_seconds` is the time of its training or tuning jobs, None
+    where it is not on record.
     """
 
     name: str
@@ -58,7 +62,7 @@ class ModelFindings:
     parity: Document
     history: tuple[Document, ...]
     labels: tuple[str, ...]
-    confusion: NDArray[np.int64]
+    confusion: NDArray[np.int64] | None
     mistakes: tuple[Mistake, ...]
     model_bytes: int
     num_parameters: int | None

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mlpipe.catalog import prepared_of, settings_of, test_openings
 from mlpipe.errors import UsageError
-from mlpipe.report.findings import Document, Mistake, ModelFindings, Row, RunFindings, Tuning
+from mlpipe.report.findings import Document, ModelFindings, RunFindings, Tuning
+from mlpipe.report.predictions import Predictions
 from mlpipe.report.rows import read_rows
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.storage import Storage
@@ -68,7 +65,7 @@ def _model(storage: Storage, run: RunTree, scores: Document, jobs: tuple[Documen
     name = scores["model_name"]
     model, inference = open_unit(storage, run.model(name)), open_unit(storage, run.inference(name))
     labels = tuple(json.loads(model.read("id2label.json")).values())
-    predictions = _Predictions.read(inference)
+    predictions = Predictions.read(inference)
     metrics = json.loads(model.read("metrics.json"))
     seconds = [job["seconds"] for job in jobs if job["name"] in (f"train-{name}", f"tune-{name}")]
     return ModelFindings(
@@ -100,42 +97,6 @@ def _tuning(storage: Storage, run: RunTree, model_name: str) -> Tuning | None:
 
 def _lines(unit: Unit, name: str) -> tuple[Document, ...]:
     return tuple(json.loads(line) for line in unit.read(name).decode().splitlines())
-
-
-@dataclass(frozen=True)
-class _Predictions:
-    """predictions.parquet: ids, true and predicted labels, and the probability of the predicted label, per row."""
-
-    ids: list[str]
-    truth: list[str]
-    predicted: list[str]
-    probability: NDArray[np.float64]
-
-    @classmethod
-    def read(cls, inference: Unit) -> _Predictions:
-        import pyarrow.parquet as pq  # a tenth of a second
-
-        table = pq.read_table(io.BytesIO(inference.read("predictions.parquet")))
-        ids, truth, predicted = (table[name].to_pylist() for name in ("id", "truth", "prediction"))
-        names = [name for name in table.column_names if name.startswith("probability_")]
-        probability = np.column_stack([table[name].to_numpy() for name in names]).max(axis=1)
-        return cls(ids, truth, predicted, probability.astype(np.float64))
-
-    def confusion(self, labels: tuple[str, ...]) -> NDArray[np.int64]:
-        number = {label: at for at, label in enumerate(labels)}
-        counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
-        rows = [number[label] for label in self.truth], [number[label] for label in self.predicted]
-        np.add.at(counts, rows, 1)
-        return counts
-
-    def mistakes(self, wanted: int) -> tuple[Mistake, ...]:
-        """The wrong rows that the model was surest of, surest first; their texts are still to be read."""
-        wrong = [at for at in range(len(self.ids)) if self.truth[at] != self.predicted[at]]
-        wrong.sort(key=lambda at: (-self.probability[at], self.ids[at]))
-        return tuple(
-            Mistake(Row(self.ids[at]), self.truth[at], self.predicted[at], float(self.probability[at]))
-            for at in wrong[:wanted]
-        )
 
 
 def _with_rows(findings: RunFindings, prepared: Unit, text_column: str | None) -> RunFindings:

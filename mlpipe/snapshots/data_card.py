@@ -149,10 +149,11 @@ class PreparedCard:
         return asdict(self)
 
 
-def digest_of_test_set(sorted_pairs: Iterable[tuple[str, str]]) -> str:
+def digest_of_test_set(sorted_pairs: Iterable[tuple[str, str | list[str]]]) -> str:
     """The sha256 that identifies a test set, in hex.
 
-    Over the (id, label name) pairs in the order of their ids, each as a JSON list without spaces and a newline. Two
+    Over the (id, label name) pairs in the order of their ids, each as a JSON list without spaces and a newline; of
+    multi-label data a pair has the list of the row's label names, sorted. Two
     runs whose digests are equal were measured on the same rows with the same truth.
     """
     digest = hashlib.sha256()

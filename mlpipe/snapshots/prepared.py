@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mlpipe.errors import DataError
 from mlpipe.snapshots.encoding import ModelInputs
 from mlpipe.snapshots.progress import Progress
+from mlpipe.snapshots.row_facts import class_indices
 from mlpipe.snapshots.rows import ID, LABEL, RESERVED, SPLIT
 from mlpipe.snapshots.rows_file import ReconciledRows
 from mlpipe.snapshots.splits import DROPPED, SPLITS
@@ -30,10 +31,10 @@ EncodeBatch = Callable[[str, dict[str, list[Any]], list[str]], Mapping[str, Any]
 
 @dataclass(frozen=True)
 class SplitRows:
-    """The reconciled rows together with what was decided about each: its class index, and its split or DROPPED."""
+    """The reconciled rows, the label names by class index, and the split of each row, or DROPPED."""
 
     rows: ReconciledRows
-    labels: NDArray[np.int64]
+    labels: Sequence[str]
     splits: NDArray[np.int64]
 
 
@@ -61,20 +62,20 @@ def _encoded_batches(
     progress = Progress("encoded", source.rows.num_rows)
     start = 0
     for batch in source.rows.batches():
-        splits, labels = (array[start : start + len(batch)] for array in (source.splits, source.labels))
+        splits = source.splits[start : start + len(batch)]
         stays = splits != DROPPED
         kept = batch.filter(pa.array(stays))
         if kept.num_rows:
-            columns = _raw_columns(kept, labels[stays])
+            columns = _raw_columns(kept, source.labels)
             columns |= _encoded_columns(kept, inputs, encode)
             yield pa.RecordBatch.from_pydict(columns), splits[stays]
         start += len(batch)
         progress.report(start)
 
 
-def _raw_columns(batch: pa.RecordBatch, labels: NDArray[np.int64]) -> dict[str, pa.Array]:
+def _raw_columns(batch: pa.RecordBatch, labels: Sequence[str]) -> dict[str, pa.Array]:
     own = {name: batch.column(name) for name in batch.schema.names if name not in RESERVED}
-    return {ID: batch.column(ID), LABEL: pa.array(labels), **own}
+    return {ID: batch.column(ID), LABEL: class_indices(batch.column(LABEL), labels), **own}
 
 
 def _encoded_columns(

@@ -5,6 +5,7 @@ Of the rows that went by only digests are kept, so that the stream may be longer
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,9 @@ import numpy as np
 from mlpipe.errors import DataError
 from mlpipe.snapshots.content import content_digest, kind_of, plain
 from mlpipe.specs import Split
+
+LabelNames = str | tuple[str, ...]
+"""The label of a row by its name; of multi-label data all labels of the row, sorted."""
 
 ID, LABEL, SPLIT = RESERVED = ("id", "label", "split")
 
@@ -31,7 +35,7 @@ class Row:
 
     number: int
     id: str
-    label: str
+    label: LabelNames
     split: Split | None
     columns: dict[str, Any]
 
@@ -45,7 +49,8 @@ class CheckedRows:
     """The rows of reconcile() without exact duplicates; iterate once, then read the counts.
 
     Two rows are duplicates when they are equal in every column besides `id`; the first one stays. A row without an id
-    gets the first 16 hex digits of the sha256 of its other columns. Labels and ids become strings.
+    gets the first 16 hex digits of the sha256 of its other columns. Labels and ids become strings. Where the first row
+    has a list of labels, the data is multi-label, and every row needs one; an empty one says that no label fits.
 
     Iterating raises DataError, with the row's number, for whatever a snapshot cannot hold, and at the end where there
     were no rows at all or only one label.
@@ -58,6 +63,8 @@ class CheckedRows:
         """The user's ids of the first few rows that were dropped; empty where the user gives no ids."""
         self.labels: Counter[str] = Counter()
         """Rows per label, without the dropped ones."""
+        self.rows_kept = 0
+        self.is_multi_label = False
         self._yielded = yielded
         self._has_id = self._has_split = False
         self._label_kind = ""
@@ -66,7 +73,7 @@ class CheckedRows:
         self._kinds: dict[str, dict[str, int]] = {}
         self._contents = array("Q")
         self._label_codes = array("Q")
-        self._code_of_label: dict[str, int] = {}
+        self._code_of_label: dict[LabelNames, int] = {}
 
     def __iter__(self) -> Iterator[Row]:
         for number, raw in enumerate(self._yielded, start=1):
@@ -77,9 +84,10 @@ class CheckedRows:
         if not self.rows_yielded:
             raise DataError("reconcile() yielded no rows", hint="yield one mapping per labelled example")
         if len(self.labels) < 2:
+            only = f"the label {next(iter(self.labels))!r}" if self.labels else "no label"
+            have = f"have {only}, or none" if self.is_multi_label and self.labels else f"have {only}"
             raise DataError(
-                f"all {self.rows_yielded} rows from reconcile() have the label {next(iter(self.labels))!r}",
-                hint="a classifier needs at least two labels",
+                f"all {self.rows_yielded} rows from reconcile() {have}", hint="a classifier needs at least two labels"
             )
 
     def conflicting_contents(self) -> int:
@@ -96,36 +104,48 @@ class CheckedRows:
         if not columns:
             raise row_error(number, "has no column besides id, label and split", "yield what is to be classified")
         self._check_uniform(number, label, given_id, split)
-        label_name = _label_name(number, label)
+        names = _names(number, label)
         checked_split = None if split is None else _split(number, split)
         for name, value in columns.items():
             if value is not None:
                 self._check_kind(number, name, value)
-        digest = content_digest({**columns, LABEL: label_name, SPLIT: split})
+        digest = content_digest({**columns, LABEL: names, SPLIT: split})
         if digest in self._digests:
             self._count_duplicate(given_id)
             return None
         self._digests.add(digest)
         row_id = digest[:_WORD_SIZE].hex() if given_id is None else self._checked_id(number, given_id)
-        self._count(columns, label_name)
-        return Row(number, row_id, label_name, checked_split, columns)
+        self._count(columns, names)
+        return Row(number, row_id, names, checked_split, columns)
 
     def _check_uniform(self, number: int, label: Any, given_id: Any, split: Any) -> None:
         """Ids and splits are given by all rows or by none, and all labels are of one kind."""
         if number == 1:
             self._has_id, self._has_split = given_id is not None, split is not None
-            self._label_kind = _label_kind(number, label)
+            self.is_multi_label = isinstance(label, list)
         for name, value, expected in ((ID, given_id, self._has_id), (SPLIT, split, self._has_split)):
             if (value is not None) != expected:
                 problem = f"has no `{name}`, unlike the rows before it" if expected else f"is the first with `{name}`"
                 raise row_error(number, problem, f"give every row its `{name}`, or none")
-        kind = _label_kind(number, label)
-        if kind != self._label_kind:
+        self._check_labels(number, label)
+
+    def _check_labels(self, number: int, label: Any) -> None:
+        if isinstance(label, list) != self.is_multi_label and label is not None:
+            expected = "lists" if self.is_multi_label else "single values"
             raise row_error(
                 number,
-                f"has the {kind} label {label!r}, but the labels before it are {self._label_kind}",
-                "use one type for all labels",
+                f"has the label {label!r}, but the labels before it are {expected}",
+                "give every row a list of labels, or none",
             )
+        for each in label if self.is_multi_label and label is not None else [label]:
+            kind = _label_kind(number, each)
+            self._label_kind = self._label_kind or kind
+            if kind != self._label_kind:
+                raise row_error(
+                    number,
+                    f"has the {kind} label {each!r}, but the labels before it are {self._label_kind}",
+                    "use one type for all labels",
+                )
 
     def _check_kind(self, number: int, name: str, value: Any) -> None:
         """A column holds one kind of value, or integers and floats that can share a column."""
@@ -156,8 +176,9 @@ class CheckedRows:
         if given_id is not None and len(self.duplicate_ids) < DUPLICATE_EXAMPLES:
             self.duplicate_ids.append(str(given_id))
 
-    def _count(self, columns: Mapping[str, Any], label: str) -> None:
-        self.labels[label] += 1
+    def _count(self, columns: Mapping[str, Any], label: LabelNames) -> None:
+        self.rows_kept += 1
+        self.labels.update([label] if isinstance(label, str) else label)
         self._contents.append(int.from_bytes(content_digest(columns)[:_WORD_SIZE], "little"))
         self._label_codes.append(self._code_of_label.setdefault(label, len(self._code_of_label)))
 
@@ -180,16 +201,24 @@ def _plain_columns(number: int, raw: object) -> dict[str, Any]:
 
 def _label_kind(number: int, label: Any) -> str:
     if label is None:
-        raise row_error(number, "has no `label`", "every row needs one: a str or an int")
+        raise row_error(number, "has no `label`", "every row needs one: a str or an int, or a list of them")
     if isinstance(label, list | set | frozenset | dict):
         raise row_error(
-            number,
-            f"has a {type(label).__name__} as its label: multi-label data (a list in `label`) is not supported yet",
-            "yield one str or int per row",
+            number, f"has a {type(label).__name__} as a label", "a label is a str or an int, or a list of them"
         )
     if isinstance(label, bool) or not isinstance(label, str | int):
         raise row_error(number, f"has the label {label!r} ({type(label).__name__})", "a label is a str or an int")
     return "int" if isinstance(label, int) else "str"
+
+
+def _names(number: int, label: Any) -> LabelNames:
+    if not isinstance(label, list):
+        return _label_name(number, label)
+    names = sorted(_label_name(number, each) for each in label)
+    twice = [name for name, following in itertools.pairwise(names) if name == following]
+    if twice:
+        raise row_error(number, f"has the label {twice[0]!r} twice", "list every label of a row once")
+    return tuple(names)
 
 
 def _label_name(number: int, label: str | int) -> str:

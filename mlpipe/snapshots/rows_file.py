@@ -1,7 +1,7 @@
 """The file of reconciled rows: written batch by batch while its schema may still widen, read back batch by batch.
 
-The columns are id, label and, where the user gives one, split (all strings), then the user's own in the order in which
-they first appear.
+The columns are id, label and, where the user gives one, split (all strings; the label of multi-label data a list of
+them), then the user's own in the order in which they first appear.
 """
 
 from __future__ import annotations
@@ -127,10 +127,13 @@ def _size(value: Any) -> int:
 
 def _widened(schema: pa.Schema, rows: Sequence[Row]) -> tuple[pa.Schema, pa.RecordBatch]:
     """The schema that holds both what came before and these rows, and the rows in it."""
-    text = {ID: [row.id for row in rows], LABEL: [row.label for row in rows]}
+    label_type = pa.string() if isinstance(rows[0].label, str) else pa.list_(pa.string())
+    arrays = {
+        ID: pa.array([row.id for row in rows], pa.string()),
+        LABEL: pa.array([row.label for row in rows], label_type),
+    }
     if rows[0].split is not None:
-        text[SPLIT] = [str(row.split) for row in rows]
-    arrays = {name: pa.array(values, pa.string()) for name, values in text.items()}
+        arrays[SPLIT] = pa.array([str(row.split) for row in rows], pa.string())
     for name in dict.fromkeys(name for row in rows for name in row.columns):
         arrays[name] = pa.array([row.columns.get(name) for row in rows])
     batch = pa.RecordBatch.from_pydict(arrays)
@@ -161,7 +164,7 @@ def _misfit(schema: pa.Schema, rows: Sequence[Row]) -> DataError:
     at = bisect_left(range(len(rows)), True, key=lambda last: bool(reason(rows[: last + 1])))
     row = rows[at]
     for name, value in row.columns.items():
-        only = [Row(other.number, "", "", None, {name: other.columns.get(name)}) for other in rows[: at + 1]]
+        only = [Row(other.number, "", other.label, None, {name: other.columns.get(name)}) for other in rows[: at + 1]]
         problem = reason(only)
         if problem:
             return row_error(

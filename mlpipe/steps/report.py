@@ -11,7 +11,7 @@ from typing import Any
 from mlpipe.comparing import Contestant, calibration_of, compare_models, measure_yardsticks
 from mlpipe.manifest import MANIFEST, SUCCESS, digest, to_bytes
 from mlpipe.runs import RunTree
-from mlpipe.specs import FileRecord, ModelOutcome
+from mlpipe.specs import FileRecord, ModelOutcome, TaskType
 from mlpipe.steps.keys import INFERRED, PREPARED, RUN, SUMMARY
 from mlpipe.steps.outcomes import RunSummary
 from mlpipe.steps.ownership import require_owner
@@ -111,10 +111,16 @@ def _comparison(
     return document
 
 
-def _majority(card: Mapping[str, Any]) -> str:
-    """The label with the most training rows; of equally frequent ones the first by name."""
+def _majority(card: Mapping[str, Any]) -> str | tuple[str, ...]:
+    """The label with the most training rows; of equally frequent ones the first by name.
+
+    Of multi-label data, all labels that more than half of the training rows have; where there are none, the same one.
+    """
     rows: dict[str, int] = {label: counts["train"] for label, counts in card["labels"].items()}
-    return min(rows, key=lambda label: (-rows[label], label))
+    first = min(rows, key=lambda label: (-rows[label], label))
+    if card["task_type"] == TaskType.SINGLE_LABEL:
+        return first
+    return tuple(label for label, count in rows.items() if 2 * count > card["rows"]["train"]) or (first,)
 
 
 def _model_entry(place: Workplace, claim: Claim, model_name: str) -> dict[str, Any]:

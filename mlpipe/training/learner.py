@@ -14,14 +14,14 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from mlpipe.batching import EncodedRows, epoch_batches
-from mlpipe.errors import UserFunctionError
-from mlpipe.specs import InputSpec
+from mlpipe.errors import SettingsError, UserFunctionError
+from mlpipe.specs import InputSpec, TaskType
 from mlpipe.training.averaging import WeightAverage
 from mlpipe.training.classifier import Classifier, compute_logits, enough_memory, padding_values
 from mlpipe.training.feeding import Feed
 from mlpipe.training.job import TrainingJob
 from mlpipe.training.lora import LowRankAdaptation
-from mlpipe.training.losses import Loss
+from mlpipe.training.losses import Loss, MultiLabelLoss
 from mlpipe.training.optimization import balanced_class_weights, make_optimizer, make_schedule
 from mlpipe.training.parameters import freeze
 from mlpipe.training.ranks import Ranks
@@ -41,7 +41,7 @@ class Learner:
     schedule: torch.optim.lr_scheduler.LambdaLR
     rows: EncodedRows
     feed: Feed
-    loss: Loss
+    loss: Loss | MultiLabelLoss
     steps_per_epoch: int
     average: WeightAverage | None
     """The moving average of the weights, where EMA_DECAY asks for it."""
@@ -82,7 +82,7 @@ class Learner:
             schedule=schedule,
             rows=rows,
             feed=Feed.of(rows, padding_values(inputs), accelerator.device),
-            loss=Loss.of(hyperparameters, _class_weights(job, rows)),
+            loss=_loss(job, rows),
             steps_per_epoch=steps_per_epoch,
             # On the device by now, where its copies belong too.
             average=WeightAverage(module, hyperparameters.ema_decay) if hyperparameters.ema_decay else None,
@@ -188,11 +188,19 @@ class Learner:
             self.average.load_state_dict(state["average"])
 
 
-def _class_weights(job: TrainingJob, rows: EncodedRows) -> NDArray[np.float32]:
-    num_labels = len(job.encoding.labels)
-    if job.settings.training.class_weights == "balanced":
-        return balanced_class_weights(rows.labels, num_labels)
-    return np.ones(num_labels, np.float32)
+def _loss(job: TrainingJob, rows: EncodedRows) -> Loss | MultiLabelLoss:
+    """What the hyperparameters ask for, in the form that the rows' labels have."""
+    hyperparameters, num_labels = job.hyperparameters, len(job.encoding.labels)
+    is_balanced = job.settings.training.class_weights == "balanced"
+    if job.encoding.task_type is TaskType.MULTI_LABEL:
+        if is_balanced:
+            raise SettingsError(
+                "[TRAINING] CLASS_WEIGHTS = balanced has no form for multi-label data",
+                hint="write CLASS_WEIGHTS = none; the thresholds are chosen label by label anyway",
+            )
+        return MultiLabelLoss(hyperparameters.label_smoothing, hyperparameters.focal_gamma)
+    weights = balanced_class_weights(rows.labels, num_labels) if is_balanced else np.ones(num_labels, np.float32)
+    return Loss.of(hyperparameters, weights)
 
 
 def _tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -16,19 +16,21 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 
 from mlpipe.batching import EncodedRows
+from mlpipe.contract import THRESHOLDS
 from mlpipe.errors import JobStopped
-from mlpipe.specs import InputSpec
+from mlpipe.specs import InputSpec, TaskType
 from mlpipe.training.checkpoint import Checkpoints
 from mlpipe.training.classifier import Classifier, load_classifier, read_inputs
 from mlpipe.training.compiling import step_compiler
 from mlpipe.training.export import export_model, save_weights
-from mlpipe.training.history import EpochRecord, EpochTiming, History
+from mlpipe.training.history import EpochRecord, EpochTiming, History, write_json
 from mlpipe.training.job import TrainingJob
 from mlpipe.training.learner import Learner
 from mlpipe.training.precision import check_precision
 from mlpipe.training.random_state import random_state, set_random_state
 from mlpipe.training.ranks import Ranks
 from mlpipe.training.stopping import StopRequest, stop_requests
+from mlpipe.training.thresholds import validation_thresholds
 from mlpipe.training.trackers import Tracker, tracker_of
 from mlpipe.training.tracking import Reporter, reporting
 from mlpipe.training.validation import Validation
@@ -71,6 +73,9 @@ def _save(job: TrainingJob, accelerator: Accelerator, trained: TrainedModel) -> 
     else:
         export_model(job, trained.classifier, trained.inputs, trained.validation)
         trained.history.plot(job.output / "plots")
+        if job.encoding.task_type is TaskType.MULTI_LABEL:
+            chosen = validation_thresholds(job, trained.classifier, trained.inputs, trained.validation)
+            write_json(job.output / THRESHOLDS, chosen)
     rows = {"train": trained.num_train_rows, "validation": len(trained.validation)}
     environment = {
         "processes": accelerator.num_processes,

@@ -1,13 +1,17 @@
-"""What training minimises: cross entropy with class weights, label smoothing and focus on hard rows."""
+"""What training minimises: cross entropy with class weights, label smoothing and focus on hard rows.
+
+Of multi-label data, the binary cross entropy of every label by itself, with the same two refinements.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax
 
 from mlpipe.settings import Hyperparameters
 
@@ -45,6 +49,38 @@ class Loss:
             return cross_entropy(logits, labels, weight=weights, reduction="sum", label_smoothing=smoothing)
         rows = cross_entropy(logits, labels, weight=weights, reduction="none", label_smoothing=smoothing)
         log_p = log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
-        # Not 0, where the slope of a power below 1 is infinite and a gradient would be 0 * inf.
-        doubt = (-torch.expm1(log_p)).clamp_min(torch.finfo(logits.dtype).tiny)
-        return (doubt**self.focal_gamma * rows).sum()
+        return (_doubt(log_p) ** self.focal_gamma * rows).sum()
+
+
+@dataclass(frozen=True)
+class MultiLabelLoss:
+    """The loss of a batch of multi-label rows: the `sum` over its rows and labels, over the number of both, `weight`.
+
+    Labels are 1 or 0 for every row and label, (rows, labels). Without refinements it is torch's
+    `binary_cross_entropy_with_logits(reduction="mean")`. Label smoothing moves both targets towards 1/2, by half of it.
+    """
+
+    label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
+
+    def weight(self, labels: NDArray[Any]) -> float:
+        """The number of decisions: one for every row and label."""
+        return float(labels.size)
+
+    def sum(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The sum over float32 logits (rows, labels).
+
+        The focal loss scales each decision by (1 - p)^gamma, p being the probability of what is true of it.
+        """
+        truth = labels.to(logits.dtype)
+        targets = truth * (1 - self.label_smoothing) + self.label_smoothing / 2
+        if not self.focal_gamma:
+            return binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+        decisions = binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        log_p = -binary_cross_entropy_with_logits(logits, truth, reduction="none")
+        return (_doubt(log_p) ** self.focal_gamma * decisions).sum()
+
+
+def _doubt(log_p: torch.Tensor) -> torch.Tensor:
+    """1 - p; not 0, where the slope of a power below 1 is infinite and a gradient would be 0 * inf."""
+    return (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)

@@ -14,8 +14,11 @@ from datasets import Value
 from numpy.typing import NDArray
 
 from mlpipe.errors import SettingsError
+from mlpipe.evaluation.multi_label import METRICS as MULTI_LABEL_METRICS
+from mlpipe.specs import TaskType
 
-CLASSIFICATION = Path(__file__).parent / "metric_modules" / "classification.py"
+MODULES = Path(__file__).parent / "metric_modules"
+FILES = {TaskType.SINGLE_LABEL: MODULES / "classification.py", TaskType.MULTI_LABEL: MODULES / "multi_label.py"}
 HUB = "hub:"
 
 
@@ -26,29 +29,34 @@ class ValidationMetrics:
     modules: Mapping[str, evaluate.EvaluationModule]
 
     @classmethod
-    def load(cls, names: Iterable[str], num_labels: int) -> ValidationMetrics:
+    def load(
+        cls, names: Iterable[str], num_labels: int, task_type: TaskType = TaskType.SINGLE_LABEL
+    ) -> ValidationMetrics:
         """Load the metrics of these names, and try those of the hub on rows that are all predicted right.
 
-        Raises SettingsError, naming the metric, where the hub does not answer, and where what it answers does not
-        score `num_labels` classes.
+        Raises SettingsError, naming the metric, where the hub does not answer, where what it answers does not score
+        `num_labels` classes, and for a metric that has no form for multi-label data.
         """
+        if task_type is TaskType.MULTI_LABEL:
+            return cls({name: _load_multi_label(name) for name in names})
         metrics = cls({name: _load(name) for name in names})
         labels = np.arange(num_labels).repeat(2)
         metrics.compute(labels, np.eye(num_labels)[labels])
         return metrics
 
-    def compute(self, truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float]:
+    def compute(self, truth: NDArray[Any], probabilities: NDArray[np.float64]) -> dict[str, float]:
         """Every metric of the probabilities (n, labels) of each class against the true class indices (n,).
 
-        The predicted class is the most probable one. Raises SettingsError for a metric of the hub that fails or is not
-        one finite number.
+        The predicted class is the most probable one. Of multi-label data the truth is 1 or 0 for every row and label,
+        and those labels are predicted whose probability is 1/2 or more. Raises SettingsError for a metric of the hub
+        that fails or is not one finite number.
         """
         return {name: _score(name, module, truth, probabilities) for name, module in self.modules.items()}
 
 
 def _load(name: str) -> evaluate.EvaluationModule:
     if not name.startswith(HUB):
-        return evaluate.load(str(CLASSIFICATION), name, keep_in_memory=True)
+        return evaluate.load(str(FILES[TaskType.SINGLE_LABEL]), name, keep_in_memory=True)
     try:
         return evaluate.load(name.removeprefix(HUB), module_type="metric", keep_in_memory=True)
     except Exception as error:  # No connection, no such module, a library that it needs, or its own code fails.
@@ -59,9 +67,19 @@ def _load(name: str) -> evaluate.EvaluationModule:
         ) from error
 
 
+def _load_multi_label(name: str) -> evaluate.EvaluationModule:
+    if name not in MULTI_LABEL_METRICS:
+        expected = ", ".join(MULTI_LABEL_METRICS)
+        raise _unusable(name, f"it has no form for multi-label data; expected some of {expected}")
+    return evaluate.load(str(FILES[TaskType.MULTI_LABEL]), name, keep_in_memory=True)
+
+
 def _score(
-    name: str, module: evaluate.EvaluationModule, truth: NDArray[np.int64], probabilities: NDArray[np.float64]
+    name: str, module: evaluate.EvaluationModule, truth: NDArray[Any], probabilities: NDArray[np.float64]
 ) -> float:
+    if truth.ndim == 2:
+        result = module.compute(references=truth.astype(np.int64), predictions=(probabilities >= 0.5).astype(np.int64))
+        return float(result[name])
     if not name.startswith(HUB):
         predictions = probabilities if name == "log_loss" else probabilities.argmax(axis=1)
         result = module.compute(references=truth, predictions=predictions, num_labels=probabilities.shape[1])

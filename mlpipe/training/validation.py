@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mlpipe.batching import EncodedRows, budget_batches
 from mlpipe.errors import UserFunctionError
@@ -22,7 +23,7 @@ from mlpipe.training.ranks import Ranks
 
 @dataclass(frozen=True)
 class Scores:
-    """The mean cross entropy over the validation rows, and every metric over the same rows."""
+    """The mean cross entropy over the validation rows (and their labels), and every metric over the same rows."""
 
     loss: float
     metrics: Mapping[str, float]
@@ -54,7 +55,7 @@ class Validation:
             rows=rows,
             batches=budget_batches(rows.lengths, budget, training.max_batch_per_device),
             padding=padding_values(inputs),
-            metrics=ValidationMetrics.load(training.metrics, len(job.encoding.labels)),
+            metrics=ValidationMetrics.load(training.metrics, len(job.encoding.labels), job.encoding.task_type),
             num_labels=len(job.encoding.labels),
             ranks=ranks,
             code=job.functions.code,
@@ -67,7 +68,10 @@ class Validation:
         """
         logits = self._logits(model)
         labels = self.rows.labels
-        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
+        if labels.ndim == 2:
+            loss = binary_cross_entropy_with_logits(logits, torch.from_numpy(labels).float())
+            return Scores(float(loss), self.metrics.compute(labels, logits.double().sigmoid().numpy()))
+        loss = cross_entropy(logits, torch.from_numpy(labels))
         return Scores(float(loss), self.metrics.compute(labels, logits.double().softmax(dim=1).numpy()))
 
     def _logits(self, model: torch.nn.Module) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,21 @@ def test_budget_batches_hold_every_row_once_within_their_limits() -> None:
 def test_a_row_over_the_budget_is_a_batch_by_itself() -> None:
     batches = budget_batches(np.array([300, 10, 200, 10]), token_budget=100, max_batch=8)
     assert [batch.tolist() for batch in batches] == [[1, 3], [2], [0]]
+
+
+def test_multi_label_rows_have_1_in_the_column_of_each_of_their_labels(tmp_path: Path) -> None:
+    rows = [{**row(number, 2), "label": labels} for number, labels in enumerate(([2, 0], [], [1]))]
+    several = replace(encoding(tokens=TOKENS), task_type=TaskType.MULTI_LABEL)
+    Dataset.from_list(rows).save_to_disk(tmp_path / "split", num_shards=2)
+    found = EncodedRows.open(tmp_path / "split", several, "model")
+    assert found.labels.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+    with pytest.raises(DataError, match=r"labels of a single_label snapshot cannot be list"):
+        EncodedRows.open(tmp_path / "split", encoding(tokens=TOKENS), "model")
+
+
+def test_a_label_of_a_multi_label_row_that_is_no_class_is_named_with_its_row(tmp_path: Path) -> None:
+    rows = [{**row(number, 2), "label": labels} for number, labels in enumerate(([2, 0], [], [3]))]
+    Dataset.from_list(rows).save_to_disk(tmp_path / "split")
+    several = replace(encoding(tokens=TOKENS), task_type=TaskType.MULTI_LABEL)
+    with pytest.raises(DataError, match="row 2 has label 3, but there are only the classes 0 to 2"):
+        EncodedRows.open(tmp_path / "split", several, "model")

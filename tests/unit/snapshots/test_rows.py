@@ -36,9 +36,9 @@ def text_rows(count: int) -> list[dict]:
         ({"text": "x", "label": True}, "has the label True"),
         ({"text": "x", "label": 1.0}, "has the label 1.0"),
         ({"text": "x", "label": float("nan")}, "NaN in column 'label'"),
-        ({"text": "x", "label": ["a", "b"]}, "multi-label data .* is not supported yet"),
-        ({"text": "x", "label": np.array(["a"])}, "multi-label data .* is not supported yet"),
-        ({"text": "x", "label": {"a", "b"}}, "multi-label data .* is not supported yet"),
+        ({"text": "x", "label": ["a", "b"]}, "but the labels before it are single values"),
+        ({"text": "x", "label": np.array(["a"])}, "but the labels before it are single values"),
+        ({"text": "x", "label": {"a", "b"}}, "has a set as a label"),
         ({"text": "x", "label": 1}, "int label 1, but the labels before it are str"),
         ({"text": "x", "label": "a", "id": "i"}, "is the first with `id`"),
         ({"text": "x", "label": "a", "split": "train"}, "is the first with `split`"),
@@ -163,3 +163,38 @@ def test_a_row_object_that_is_used_again_does_not_change_earlier_rows():
             yield row
 
     assert [row.columns["words"] for row in CheckedRows(yielding_one_object())] == [["0"], ["0", "1"], ["0", "1", "2"]]
+
+
+MULTI = [{"text": "one", "label": ["b", "a"]}, {"text": "two", "label": []}]
+
+
+@pytest.mark.parametrize(
+    ("label", "problem"),
+    [
+        ("a", "has the label 'a', but the labels before it are lists"),
+        (["a", 1], "int label 1, but the labels before it are str"),
+        (["a", "a"], "has the label 'a' twice"),
+        (["a", None], "has no `label`"),
+        (["a", ""], "has the empty label"),
+        ([["a"]], "has a list as a label"),
+        (None, "has no `label`"),
+    ],
+)
+def test_a_bad_list_of_labels_is_named_by_its_row(label, problem):
+    with pytest.raises(DataError, match=rf"row 3 from reconcile\(\) .*{problem}"):
+        read([*MULTI, {"text": "x", "label": label}])
+
+
+def test_rows_may_have_several_labels_or_none():
+    checked, rows = read([*MULTI, {"text": "three", "label": np.array(["b"])}, {"text": "one", "label": ["a", "b"]}])
+    assert [row.label for row in rows] == [("a", "b"), (), ("b",)]
+    assert checked.is_multi_label
+    assert (checked.rows_kept, checked.duplicates_dropped) == (3, 1), "the order of a row's labels says nothing"
+    assert checked.labels == {"a": 1, "b": 2}
+
+
+def test_one_label_that_rows_have_or_not_is_refused():
+    with pytest.raises(DataError, match=r"all 2 rows .* have the label 'a', or none"):
+        read([{"text": "one", "label": ["a"]}, {"text": "two", "label": []}])
+    with pytest.raises(DataError, match=r"all 1 rows .* have no label"):
+        read([{"text": "one", "label": []}])

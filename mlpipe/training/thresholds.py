@@ -1,0 +1,54 @@
+"""From which probability on a label counts as predicted: chosen for each label of multi-label data by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mlpipe.batching import EncodedRows, budget_batches
+from mlpipe.specs import InputSpec
+from mlpipe.training.classifier import Classifier, compute_logits, padding_values
+from mlpipe.training.job import TrainingJob
+
+UNDECIDED = 0.5
+"""The threshold of a label that the validation rows say nothing about."""
+
+
+def validation_thresholds(
+    job: TrainingJob, classifier: Classifier, inputs: tuple[InputSpec, ...], rows: EncodedRows
+) -> dict[str, float]:
+    """The threshold of every label, by its name, for a trained `classifier` on CPU.
+
+    Only validation rows choose: the test rows never see it.
+    """
+    num_labels, padding = len(job.encoding.labels), padding_values(inputs)
+    probabilities = np.zeros((len(rows), num_labels))
+    batches = budget_batches(
+        rows.lengths, job.settings.inference.token_budget, job.settings.training.max_batch_per_device
+    )
+    with torch.no_grad():
+        for batch in batches:
+            logits = compute_logits(classifier, rows.collate(batch, padding), num_labels, job.functions.code)
+            probabilities[batch] = logits.double().sigmoid().numpy()
+    chosen = (best_threshold(rows.labels[:, at], probabilities[:, at]) for at in range(num_labels))
+    return dict(zip(job.encoding.labels, chosen, strict=True))
+
+
+def best_threshold(truth: NDArray[np.uint8], probabilities: NDArray[np.float64]) -> float:
+    """The threshold with the highest F1 of one label, whose rows (n,) are 1 where it is true.
+
+    A threshold lies half way between two probabilities that occur; of equally good ones, the nearest to 1/2 is taken.
+    Without a row that has the label it is 1/2.
+    """
+    if not truth.any():
+        return UNDECIDED
+    values, at = np.unique(probabilities, return_inverse=True)
+    hits, rows = np.bincount(at, weights=truth), np.bincount(at)
+    # With the threshold below value i, the rows of value i and of all higher ones are predicted.
+    predicted, right = rows[::-1].cumsum()[::-1], hits[::-1].cumsum()[::-1]
+    f1 = 2 * right / (predicted + truth.sum())
+    cuts = np.concatenate([[values[0] / 2], (values[:-1] + values[1:]) / 2])
+    best = cuts[f1 >= f1.max() - 1e-12]
+    is_half_best = f1[np.searchsorted(values, UNDECIDED)] >= f1.max() - 1e-12 if values[-1] >= UNDECIDED else False
+    return UNDECIDED if is_half_best else float(best[np.argmin(np.abs(best - UNDECIDED))])
