@@ -157,6 +157,7 @@ def _conclusion(names: Sequence[str], pairs: Sequence[Pair]) -> str:
     ]
     same = [f"{pair.first} and {pair.second}" for pair in pairs if not pair.is_different]
     if same:
-        said.append(f"These rows do not tell {'; '.join(same)} apart, which does not show that they are equally good.")
+        which = f"any two of the {len(names)} models" if len(same) == len(pairs) > 1 else "; ".join(same)
+        said.append(f"These rows do not tell {which} apart, which does not show that they are equally good.")
     said.append("This holds for rows like these, and for one training of each model.")
     return " ".join(said)

@@ -58,7 +58,9 @@ def metric_curves(model: ModelFindings) -> Markup:
 def _epochs(model: ModelFindings, names: Mapping[str, str], y_label: str) -> Markup:
     epochs = [record["epoch"] for record in model.history]
     values = [record[name] for record in model.history for name in names]
-    plot = Plot.framed(f"{model.name}: {y_label}", padded(epochs, 0.03), padded(values), ("epoch", y_label))
+    plot = Plot.framed(
+        f"{model.name}: {y_label}", padded(epochs, 0.03), padded(values), ("epoch", y_label), is_counted=True
+    )
     best = plot.x(model.metrics["best_epoch"])
     plot.drawing.line((best, 12), (best, plot.drawing.height - 42), "best")
     for at, (name, shown) in enumerate(names.items()):
@@ -140,7 +142,7 @@ def trials_history(tuning: Tuning) -> Markup:
     points = [(trial["number"], trial["objective"]) for trial in done]
     plot = Plot.framed(
         "Trials", padded([x for x, _ in points]), padded([y for _, y in points]),
-        ("trial", tuning.best["objective_name"]),
+        ("trial", tuning.best["objective_name"]), is_counted=True,
     )  # fmt: skip
     for trial, point in zip(done, points, strict=True):
         css = (
@@ -160,7 +162,7 @@ def trials_curves(tuning: Tuning) -> Markup:
     longest = max((len(trial["curve"]) for trial in tuning.trials), default=1)
     plot = Plot.framed(
         "Learning curves of the trials", padded([1, longest], 0.03), padded(values),
-        ("report", tuning.best["objective_name"]),
+        ("report", tuning.best["objective_name"]), is_counted=True,
     )  # fmt: skip
     for trial in sorted(tuning.trials, key=lambda trial: bool(trial["number"] == tuning.best["trial"])):
         css = color(1) if trial["number"] == tuning.best["trial"] else "faint"

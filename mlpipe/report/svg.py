@@ -14,11 +14,11 @@ from markupsafe import Markup
 Point = tuple[float, float]
 
 
-def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """About so many round numbers from `low` to `high`."""
+def ticks(low: float, high: float, wanted: int = 5, least: float = 0.0) -> list[float]:
+    """About so many round numbers from `low` to `high`, at least `least` apart."""
     if not high > low:
         return [low]
-    rough = (high - low) / wanted
+    rough = max((high - low) / wanted, least)
     size = 10.0 ** math.floor(math.log10(rough))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
     first = math.ceil(low / step - 1e-9)
@@ -108,16 +108,23 @@ class Plot:
 
     @classmethod
     def framed(
-        cls, title: str, x_range: Point, y_range: Point, labels: tuple[str, str], size: Point = (460, 280)
+        cls,
+        title: str,
+        x_range: Point,
+        y_range: Point,
+        labels: tuple[str, str],
+        size: Point = (460, 280),
+        *,
+        is_counted: bool = False,
     ) -> Plot:
-        """Axes with round numbers on them and a grid."""
+        """Axes with round numbers on them and a grid; only whole ones below, where things are counted there."""
         width, height = size
         plot = cls(Drawing(width, height, title), Scale(*x_range, 56, width - 12), Scale(*y_range, height - 42, 12))
         drawing = plot.drawing
         for value in ticks(*y_range):
             drawing.line((56, plot.y(value)), (width - 12, plot.y(value)), "grid")
             drawing.text(50, plot.y(value) + 4, short(value), anchor="end")
-        for value in ticks(*x_range, 6):
+        for value in ticks(*x_range, 6, 1.0 if is_counted else 0.0):
             drawing.line((plot.x(value), height - 42), (plot.x(value), height - 38), "axis")
             drawing.text(plot.x(value), height - 25, short(value), anchor="middle")
         drawing.line((56, height - 42), (width - 12, height - 42), "axis")
