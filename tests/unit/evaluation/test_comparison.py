@@ -56,6 +56,14 @@ def test_the_conclusion_says_what_differs_and_what_is_not_known(drawn):
     assert "These rows do not tell x and y apart, which does not show that they are equally good." in conclusion
 
 
+def test_many_models_that_rows_do_not_tell_apart_are_one_sentence():
+    truth = np.tile(np.arange(5), 40)
+    alike = {name: model(truth, 0.8, np.random.default_rng(seed)) for seed, name in enumerate("abcd")}
+    assert compare(truth, alike, LABELS, seed=1, resamples=200).conclusion.startswith(
+        "These rows do not tell any two of the 4 models apart, which does not show that they are equally good."
+    )
+
+
 def test_a_pair_is_drawn_together():
     """Two models that differ in one row alone: the interval of the difference is far narrower than either's own."""
     truth = np.tile(np.arange(5), 60)
