@@ -202,7 +202,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_one_before_is_used(make_job
     assert_equal(train(job), in_peace)
     (warning,) = [message for message in log() if "passed over" in message]
     assert warning.startswith("checkpoint step-0000000020 is passed over: ")
-    # A bit of the manifest may be one of a hash that it holds: the file that this is the hash of is the one that differs.
+    # A bit of the manifest may be one of a hash that it holds: then the file that this is the hash of differs.
     is_of_a_hash = (file, how) == ("manifest.json", "one bit")
     assert any(name in warning for name in (file, *(("state.pt", "fingerprint.json") if is_of_a_hash else ())))
     assert "resumed from the checkpoint at step 19: in epoch 2, after 7 of its 12 steps" in log()
