@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlpipe.catalog import find_run, prepared_of, settings_of
+from mlpipe.costs import cost_usd, seconds_of, training_jobs
 from mlpipe.errors import IntegrityError, UsageError
 from mlpipe.evaluation.calibration import calibration
 from mlpipe.evaluation.comparison import Comparison, compare
@@ -181,12 +182,11 @@ def compare_runs(storage: Storage, tree: ExperimentTree, run_nums: Sequence[int]
 
 
 def _line(storage: Storage, contestant: Contestant, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """One model: its scores, how fast it is, how large, and how long it took to train."""
+    """One model: its scores, how fast it is, how large, and what its training took."""
     run, name = contestant.run, contestant.model_name
     timing = json.loads(open_unit(storage, run.inference(name)).read("timing.json"))
     model = open_unit(storage, run.model(name))
-    jobs = _read(storage, run, "run.json")["jobs"]
-    seconds = sum(job["seconds"] for job in jobs if job["name"] in (f"train-{name}", f"tune-{name}"))
+    jobs = training_jobs(_read(storage, run, "run.json")["jobs"], name)
     return {
         **entry,
         "name": contestant.name,
@@ -194,7 +194,8 @@ def _line(storage: Storage, contestant: Contestant, entry: Mapping[str, Any]) ->
         "samples_per_second": timing["samples_per_second"],
         "latency_p99_ms": timing["latency_p99_ms"],
         "model_bytes": model.files["model.pt"].size,
-        "training_seconds": round(seconds, 2),
+        "training_seconds": seconds_of(jobs),
+        "training_usd": cost_usd(jobs, settings_of(storage, run).sagemaker),
     }
 
 

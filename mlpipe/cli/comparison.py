@@ -27,9 +27,9 @@ def print_run_comparison(found: RunComparison, *, as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    table = Table(
-        "model@run", "accuracy (95 %)", "macro F1 (95 %)", "samples/s", "p99, ms", "model.pt, MB", "training, s"
-    )
+    columns = ("model@run", "accuracy (95 %)", "macro F1 (95 %)", "samples/s", "p99, ms", "model.pt, MB", "training, s")
+    has_cost = any(line["training_usd"] is not None for line in found.models)
+    table = Table(*columns, *(["training, USD"] if has_cost else []))
     for line in found.models:
         table.add_row(
             line["name"],
@@ -38,7 +38,8 @@ def print_run_comparison(found: RunComparison, *, as_json: bool) -> None:
             f"{line['samples_per_second']:.0f}",
             f"{line['latency_p99_ms']:.1f}",
             f"{line['model_bytes'] / 1e6:.1f}",
-            f"{line['training_seconds']:.1f}",
+            _number(line["training_seconds"], 1),
+            *([_number(line["training_usd"], 2)] if has_cost else []),
         )
     console = stdout()
     console.print(table)
@@ -46,6 +47,10 @@ def print_run_comparison(found: RunComparison, *, as_json: bool) -> None:
         print_yardsticks(yardsticks)
     _print_pairs(document["pairs"])
     console.print(document["conclusion"], soft_wrap=True)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _print_pairs(pairs: Sequence[Mapping[str, Any]]) -> None:

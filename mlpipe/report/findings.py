@@ -48,8 +48,8 @@ class ModelFindings:
 
     `scores` is its entry of comparison.json; `history` has one record per epoch; `confusion[i, j]` counts the test rows
     of label i that were given label j, in the order of `labels`, and is None of multi-label data; `num_parameters` is
-    None for a model of before they were counted; `training_seconds` is the time of its training or tuning jobs, None
-    where it is not on record.
+    None for a model of before they were counted; `training_seconds` and `training_usd` are what its training or tuning
+    jobs took, None where it is not on record, or nothing was billed.
     """
 
     name: str
@@ -67,6 +67,7 @@ class ModelFindings:
     model_bytes: int
     num_parameters: int | None
     training_seconds: float | None
+    training_usd: float | None
     tuning: Tuning | None
 
 
@@ -75,7 +76,8 @@ class RunFindings:
     """One run: what ran, on which rows, and what came of it.
 
     `card` is the snapshot's data_card.json, `comparison` is comparison.json. `jobs` are those of run.json; `committed`
-    is when the run was committed, "" where it is not. `rows` are those that the comparison names, by id.
+    is when the run was committed, "" where it is not; `cost_usd` is what was billed for its jobs, None where nothing
+    was. `rows` are those that the comparison names, by id.
     """
 
     experiment: str
@@ -90,5 +92,6 @@ class RunFindings:
     card: Document
     comparison: Document
     jobs: tuple[Document, ...]
+    cost_usd: float | None
     models: tuple[ModelFindings, ...]
     rows: Mapping[str, Row]

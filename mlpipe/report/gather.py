@@ -8,11 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from mlpipe.catalog import prepared_of, settings_of, test_openings
+from mlpipe.costs import cost_usd, seconds_of, training_jobs
 from mlpipe.errors import UsageError
 from mlpipe.report.findings import Document, ModelFindings, RunFindings, Tuning
 from mlpipe.report.predictions import Predictions
 from mlpipe.report.rows import read_rows
 from mlpipe.runs import ExperimentTree, RunTree
+from mlpipe.settings import Settings
 from mlpipe.storage import Storage
 from mlpipe.storage.claims import is_run_committed
 from mlpipe.storage.documents import read_document
@@ -36,7 +38,7 @@ def gather(storage: Storage, tree: ExperimentTree, run: RunTree) -> RunFindings:
     record = _committed(storage, run, "run.json") if is_done else read_document(storage, run.state)
     prepared, settings = prepared_of(storage, tree, run), settings_of(storage, run)
     jobs = tuple(record.get("jobs", ()))
-    models = tuple(_model(storage, run, entry, jobs) for entry in comparison["models"])
+    models = tuple(_model(storage, run, entry, jobs, settings) for entry in comparison["models"])
     findings = RunFindings(
         experiment=tree.name,
         run_num=run.run_num,
@@ -50,6 +52,7 @@ def gather(storage: Storage, tree: ExperimentTree, run: RunTree) -> RunFindings:
         card=json.loads(prepared.read("data_card.json")),
         comparison=comparison,
         jobs=jobs,
+        cost_usd=cost_usd(jobs, settings.sagemaker),
         models=models,
         rows={},
     )
@@ -61,13 +64,15 @@ def _committed(storage: Storage, run: RunTree, name: str) -> dict[str, Any]:
     return document
 
 
-def _model(storage: Storage, run: RunTree, scores: Document, jobs: tuple[Document, ...]) -> ModelFindings:
+def _model(
+    storage: Storage, run: RunTree, scores: Document, jobs: tuple[Document, ...], settings: Settings
+) -> ModelFindings:
     name = scores["model_name"]
     model, inference = open_unit(storage, run.model(name)), open_unit(storage, run.inference(name))
     labels = tuple(json.loads(model.read("id2label.json")).values())
     predictions = Predictions.read(inference)
     metrics = json.loads(model.read("metrics.json"))
-    seconds = [job["seconds"] for job in jobs if job["name"] in (f"train-{name}", f"tune-{name}")]
+    own_jobs = training_jobs(jobs, name)
     return ModelFindings(
         name=name,
         location=storage.locate(model.key),
@@ -83,7 +88,8 @@ def _model(storage: Storage, run: RunTree, scores: Document, jobs: tuple[Documen
         mistakes=predictions.mistakes(SHOWN_MISTAKES),
         model_bytes=model.files["model.pt"].size,
         num_parameters=metrics.get("parameters"),
-        training_seconds=sum(seconds) if seconds else None,
+        training_seconds=seconds_of(own_jobs),
+        training_usd=cost_usd(own_jobs, settings.sagemaker),
         tuning=_tuning(storage, run, name),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -25,7 +24,6 @@ def render_page(findings: RunFindings) -> str:
         estimates=list(_estimates(findings)),
         warnings=list(warnings(findings)),
         versions=_versions(findings),
-        cost=cost_of(findings),
         version=__version__,
     )
 
@@ -99,21 +97,6 @@ def _versions(findings: RunFindings) -> dict[str, str]:
             if number not in found.setdefault(name, []):
                 found[name].append(number)
     return {name: ", ".join(numbers) for name, numbers in found.items()}
-
-
-def cost_of(findings: RunFindings) -> str:
-    """What the jobs have cost, by the prices in the settings; "" where nothing was billed or no price is known."""
-    options: Mapping[str, Any] = findings.settings.get("sagemaker") or {}
-    billed = [job for job in findings.jobs if "billable_seconds" in job]
-    usd = 0.0
-    for job in billed:
-        is_training = job["name"].startswith(("train-", "tune-"))
-        price = options.get("price_per_hour" if is_training else "processing_price_per_hour") or 0.0
-        machines = options.get("instance_count", 1) if is_training else 1
-        if not price:
-            return ""
-        usd += price * machines * job["billable_seconds"] / 3600
-    return f"{usd:.2f} US dollars" if billed else ""
 
 
 def interval(estimate: Document) -> str:

@@ -207,9 +207,14 @@ def test_a_spot_interruption_changes_nothing_about_the_weights(
     finished: Finished, project: Project, uri: str, fake: FakeSageMaker, bucket: str, s3_endpoint: str
 ):
     fake.script(SpotInterruption(job="*train-small*", after_line="epoch 1: "))
-    done = project.mlpipe("run", "--set", "sagemaker.spot=yes")
+    prices = ("--set", "sagemaker.price_per_hour=360", "--set", "sagemaker.processing_price_per_hour=36")
+    done = project.mlpipe("run", "--set", "sagemaker.spot=yes", *prices)
     assert fake.pending_faults == []
     assert "run 1 (committed)" in done.stdout
+    shown = json.loads(project.mlpipe("show", "1", "--json").stdout)
+    billed = {job["name"]: job["billable_seconds"] for job in shown["record"]["jobs"]}
+    for line in json.loads(project.mlpipe("compare", "1", "--json").stdout)["models"]:
+        assert line["training_usd"] == pytest.approx(billed[f"train-{line['model_name']}"] / 10)
     name = "models/small/state_dict.safetensors"
     assert contents(bucket, s3_endpoint)[f"team/tiny/runs/1/{name}"] == (finished[0].run / name).read_bytes()
 

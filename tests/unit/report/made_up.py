@@ -61,6 +61,7 @@ def run_findings(num_labels: int = 3, num_models: int = 2, *, rows: int = 300, i
         comparison=comparison,
         jobs=({"name": "train-model-0", "ended": "2026-01-02T03:04:05+00:00", "seconds": 200.0, "threads": 2,
                "platform": "Linux", "versions": {"torch": "2.13.0"}},),
+        cost_usd=None,
         models=models,
         rows={row_id: Row(row_id, HOSTILE) for row_id in ids},
     )  # fmt: skip
@@ -111,6 +112,7 @@ def _model(name: str, labels: tuple[str, ...], truth: Any, predicted: Any, is_tu
         model_bytes=12_345_678,
         num_parameters=3_000_000,
         training_seconds=200.0,
+        training_usd=None,
         tuning=tuning() if is_tuned else None,
     )
 

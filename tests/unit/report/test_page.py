@@ -8,7 +8,7 @@ import pytest
 from unit.report.made_up import HOSTILE, run_findings
 
 from mlpipe.report.charts import confusion, intervals
-from mlpipe.report.page import cost_of, render_page, warnings
+from mlpipe.report.page import render_page, warnings
 
 VOID = {"meta", "link", "br", "img", "input"}
 
@@ -90,17 +90,15 @@ def test_an_interval_is_drawn_with_its_numbers():
     assert "&lt;m&gt;: 0.500 [0.250, 0.750]" in drawn
 
 
-@pytest.mark.parametrize(
-    ("prices", "expected"),
-    [
-        ({"price_per_hour": 3.6, "processing_price_per_hour": 1.8, "instance_count": 2}, "2.50 US dollars"),
-        ({"price_per_hour": 3.6, "processing_price_per_hour": 0.0, "instance_count": 2}, ""),
-    ],
-)
-def test_the_cost_is_what_was_billed_by_the_prices_of_the_settings(prices: dict[str, float], expected: str):
-    jobs = ({"name": "train-m", "billable_seconds": 1000}, {"name": "infer", "billable_seconds": 1000})
-    assert cost_of(replace(run_findings(), settings={"sagemaker": prices}, jobs=jobs)) == expected
+def test_what_was_billed_is_shown_for_the_run_and_for_every_model():
+    found = run_findings()
+    models = (replace(found.models[0], training_usd=2.0), *found.models[1:])
+    page = render_page(replace(found, models=models, cost_usd=2.5))
+    assert "2.50 US dollars" in page
+    assert "<td>2.00</td>" in page
 
 
-def test_jobs_on_this_machine_have_no_cost():
-    assert cost_of(run_findings()) == ""
+def test_what_ran_on_this_machine_has_no_cost():
+    page = render_page(run_findings())
+    assert "US dollars" not in page
+    assert "USD" not in page

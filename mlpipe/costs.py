@@ -1,0 +1,38 @@
+"""What the jobs of a run have taken: seconds, and dollars where the service billed them and the prices are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mlpipe.settings.sagemaker import Sagemaker
+
+Job = Mapping[str, Any]
+"""A job as run.json records it."""
+
+
+def training_jobs(jobs: Iterable[Job], model_name: str) -> list[Job]:
+    """The jobs that trained or tuned a model; none where an earlier command's record of them is lost."""
+    return [job for job in jobs if job["name"] in (f"train-{model_name}", f"tune-{model_name}")]
+
+
+def seconds_of(jobs: Iterable[Job]) -> float | None:
+    """The seconds that the jobs ran, all together; None where there is no job."""
+    seconds = [job["seconds"] for job in jobs]
+    return sum(seconds) if seconds else None
+
+
+def cost_usd(jobs: Iterable[Job], options: Sagemaker) -> float | None:
+    """What was billed for the jobs, in US dollars: billable seconds times machines times the price in the settings.
+
+    None where nothing was billed, as on this machine, or a price is not known.
+    """
+    billed = [job for job in jobs if "billable_seconds" in job]
+    usd = 0.0
+    for job in billed:
+        is_training = job["name"].startswith(("train-", "tune-"))
+        price = options.price_per_hour if is_training else options.processing_price_per_hour
+        if not price:
+            return None
+        usd += price * job.get("instance_count", 1) * job["billable_seconds"] / 3600
+    return usd if billed else None

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from mlpipe.costs import cost_usd, seconds_of, training_jobs
+from mlpipe.settings.sagemaker import Sagemaker
+
+JOBS = [
+    {"name": "train-m", "seconds": 1200.0, "billable_seconds": 1000, "instance_count": 2},
+    {"name": "tune-n", "seconds": 30.0, "billable_seconds": 1000, "instance_count": 1},
+    {"name": "infer", "seconds": 9.0, "billable_seconds": 1000, "instance_count": 1},
+]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [({"train-m", "tune-n", "infer"}, 3.5), ({"train-m"}, 2.0), ({"tune-n"}, 1.0), ({"infer"}, 0.5), (set(), None)],
+)
+def test_a_cost_is_what_was_billed_for_all_machines_by_the_price_of_their_kind(names: set[str], expected: float | None):
+    prices = Sagemaker(price_per_hour=3.6, processing_price_per_hour=1.8)
+    assert cost_usd([job for job in JOBS if job["name"] in names], prices) == pytest.approx(expected)
+
+
+def test_without_a_price_no_cost_is_told():
+    assert cost_usd(JOBS, Sagemaker(price_per_hour=3.6)) is None
+
+
+def test_a_job_that_nobody_billed_has_no_cost():
+    assert cost_usd([{"name": "train-m", "seconds": 2.0}], Sagemaker(price_per_hour=3.6)) is None
+
+
+def test_the_time_of_a_models_training_is_that_of_its_own_jobs():
+    assert seconds_of(training_jobs(JOBS, "m")) == 1200.0
+    assert seconds_of(training_jobs(JOBS, "n")) == 30.0
+    assert seconds_of(training_jobs(JOBS, "infer")) is None
