@@ -193,6 +193,7 @@ def _line(storage: Storage, contestant: Contestant, entry: Mapping[str, Any]) ->
         "run_num": run.run_num,
         "samples_per_second": timing["samples_per_second"],
         "latency_p99_ms": timing["latency_p99_ms"],
+        "parameters": json.loads(model.read("metrics.json")).get("parameters"),
         "model_bytes": model.files["model.pt"].size,
         "training_seconds": seconds_of(jobs),
         "training_usd": cost_usd(jobs, settings_of(storage, run).sagemaker),

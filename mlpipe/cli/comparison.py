@@ -27,9 +27,9 @@ def print_run_comparison(found: RunComparison, *, as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    columns = ("model@run", "accuracy (95 %)", "macro F1 (95 %)", "samples/s", "p99, ms", "model.pt, MB", "training, s")
+    scores = ("model@run", "accuracy (95 %)", "macro F1 (95 %)", "samples/s", "p99, ms")
     has_cost = any(line["training_usd"] is not None for line in found.models)
-    table = Table(*columns, *(["training, USD"] if has_cost else []))
+    table = Table(*scores, "parameters", "model.pt, MB", "training, s", *(["training, USD"] if has_cost else []))
     for line in found.models:
         table.add_row(
             line["name"],
@@ -37,6 +37,7 @@ def print_run_comparison(found: RunComparison, *, as_json: bool) -> None:
             interval(line["macro_f1"]),
             f"{line['samples_per_second']:.0f}",
             f"{line['latency_p99_ms']:.1f}",
+            "-" if line["parameters"] is None else f"{line['parameters']:,}",
             f"{line['model_bytes'] / 1e6:.1f}",
             _number(line["training_seconds"], 1),
             *([_number(line["training_usd"], 2)] if has_cost else []),

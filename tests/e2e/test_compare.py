@@ -44,7 +44,9 @@ def test_finished_runs_on_the_same_rows_are_compared(finished_copy: Project):
     document = json.loads(finished_copy.mlpipe("compare", "1", "2", "--json").stdout)
     assert len(document["pairs"]) == 3
     assert document["cochran_q"]["p_value"] <= 1
-    assert all(line["training_seconds"] > 0 and line["model_bytes"] > 0 for line in document["models"])
+    for amount in ("training_seconds", "model_bytes", "parameters"):
+        assert all(line[amount] > 0 for line in document["models"])
+    assert {line["training_usd"] for line in document["models"]} == {None}
     assert set(document["yardsticks"]) == {"1", "2"}
     assert "Run 2: small is" in document["conclusion"]
     assert "yardstick: the majority class" in shown
