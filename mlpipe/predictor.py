@@ -52,11 +52,11 @@ class Predictor:
     run_num: int
     model_name: str
     labels: tuple[str, ...]
-    model: ExportedModel
-    processor: Any
-    functions: UserFunctions
-    settings: Settings
-    thresholds: Mapping[str, float] | None = None
+    model: ExportedModel = field(repr=False)
+    processor: Any = field(repr=False)
+    functions: UserFunctions = field(repr=False)
+    settings: Settings = field(repr=False)
+    thresholds: Mapping[str, float] | None = field(default=None, repr=False)
     _encoding: threading.Lock = field(default_factory=threading.Lock, repr=False)
     """A fast tokenizer refuses a second thread while it is at work."""
 
@@ -65,8 +65,8 @@ class Predictor:
 
         Of a multi-label model, a list for each row: every label whose probability reaches its threshold, with that
         probability, the most probable first. A row is a mapping with the columns that `encode` reads, or a text where
-        [DATA] TEXT_COLUMN is set. Raises DataError for rows that cannot be encoded or do not fit the model, naming the
-        row by its position.
+        [DATA] TEXT_COLUMN is set. Raises DataError for rows that do not fit the model, naming the row by its
+        position, and UserFunctionError where encode() fails.
         """
         probabilities = self.probabilities(rows)
         if self.thresholds is not None:

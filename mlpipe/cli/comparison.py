@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from mlpipe.cli.console import interval, print_json, print_summary, print_yardsticks, stdout
+from mlpipe.cli.console import interval, print_json, print_summary, stdout, yardstick_lines
 from mlpipe.comparing import RunComparison
 from mlpipe.steps.outcomes import RunSummary
 
@@ -44,10 +44,19 @@ def print_run_comparison(found: RunComparison, *, as_json: bool) -> None:
         )
     console = stdout()
     console.print(table)
-    for yardsticks in found.yardsticks.values():
-        print_yardsticks(yardsticks)
+    for line, numbers in _yardsticks(found).items():
+        console.print(f"yardstick of run {', '.join(numbers)}: {line}", soft_wrap=True)
     _print_pairs(document["pairs"])
     console.print(document["conclusion"], soft_wrap=True)
+
+
+def _yardsticks(found: RunComparison) -> dict[str, list[str]]:
+    """What is said of the yardsticks, each line once, and the runs that it holds for."""
+    runs: dict[str, list[str]] = {}
+    for number, yardsticks in found.yardsticks.items():
+        for line in yardstick_lines(yardsticks):
+            runs.setdefault(line, []).append(str(number))
+    return runs
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -96,7 +96,8 @@ def print_summary(summary: RunSummary) -> None:
     console = stdout()
     if summary.comparison["models"]:
         console.print(_model_table(summary.comparison["models"], summary.timings))
-        print_yardsticks(summary.comparison.get("yardsticks", {}))
+        for line in yardstick_lines(summary.comparison.get("yardsticks", {})):
+            console.print(f"yardstick: {line}", soft_wrap=True)
         console.print(summary.comparison["conclusion"], soft_wrap=True)
     for outcome in summary.failed:
         console.print(f"{outcome.model_name}: failed")
@@ -106,14 +107,12 @@ def print_summary(summary: RunSummary) -> None:
         console.print(f"report: {summary.report}", soft_wrap=True)
 
 
-def print_yardsticks(yardsticks: Mapping[str, Any]) -> None:
-    """Print the scores of what every model has to beat, and what of it is missing."""
-    console = stdout()
+def yardstick_lines(yardsticks: Mapping[str, Any]) -> Iterator[str]:
+    """The scores of what every model has to beat, and what of it is missing."""
     for each in yardsticks.get("measured", ()):
-        scores = f"accuracy {interval(each['accuracy'])}, macro F1 {interval(each['macro_f1'])}"
-        console.print(f"yardstick: {each['name']}: {scores}", soft_wrap=True)
+        yield f"{each['name']}: accuracy {interval(each['accuracy'])}, macro F1 {interval(each['macro_f1'])}"
     for name, reason in yardsticks.get("skipped", {}).items():
-        console.print(f"yardstick: {name} is missing: {reason}", soft_wrap=True)
+        yield f"{name} is missing: {reason}"
 
 
 def print_plan(plan: Plan, *, as_json: bool) -> None:

@@ -34,7 +34,7 @@ def test_rows_and_texts_get_the_labels_that_the_run_gave_them(tree: Path):
     published = pyarrow.parquet.read_table(tree / "runs" / "1" / "inference" / "small" / "predictions.parquet")
     expected = {row["id"]: row for row in published.to_pylist()}
     predictor = mlpipe.load_model(model_of(tree))
-    assert (predictor.run_num, predictor.model_name, predictor.labels) == (1, "small", ("fruit", "metal", "river"))
+    assert repr(predictor) == "Predictor(run_num=1, model_name='small', labels=('fruit', 'metal', 'river'))"
     found = predictor.predict([{"text": row["text"]} for row in rows])
     for (label, probability), row in zip(found, rows, strict=True):
         assert label == expected[row["id"]]["prediction"]
