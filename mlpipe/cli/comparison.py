@@ -44,8 +44,8 @@ def print_run_comparison(found: RunComparison, *, as_json: bool) -> None:
         )
     console = stdout()
     console.print(table)
-    for line, numbers in _yardsticks(found).items():
-        console.print(f"yardstick of run {', '.join(numbers)}: {line}", soft_wrap=True)
+    for said, numbers in _yardsticks(found).items():
+        console.print(f"yardstick of run {', '.join(numbers)}: {said}", soft_wrap=True)
     _print_pairs(document["pairs"])
     console.print(document["conclusion"], soft_wrap=True)
 

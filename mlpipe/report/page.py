@@ -34,6 +34,7 @@ def environment() -> Environment:
         loader=PackageLoader("mlpipe.report"),
         autoescape=lambda name: name is None or ".md" not in name,
         undefined=StrictUndefined,
+        keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -54,7 +55,8 @@ def environment() -> Environment:
 def warnings(findings: RunFindings) -> Iterator[str]:
     """What a reader has to know before believing a number."""
     for outcome in findings.comparison["failed"]:
-        yield f"{outcome['model_name']} failed and is not part of this report: {outcome['error']}"
+        first_line = outcome["error"].partition("\n")[0]
+        yield f"{outcome['model_name']} failed and is not part of this report: {first_line}"
     if not findings.committed:
         yield f"Run {findings.run_num} is not committed: its models may still change."
     if findings.test_openings > 1:

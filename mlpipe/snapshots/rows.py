@@ -224,7 +224,9 @@ def _names(number: int, label: Any) -> LabelNames:
 def _label_name(number: int, label: str | int) -> str:
     name = str(label)
     if not name.strip():
-        raise row_error(number, f"has the empty label {name!r}", "every row needs a label that can be read")
+        raise row_error(
+            number, f"has the empty label {name!r}", "a label has to be readable; a row without any has an empty list"
+        )
     return name
 
 
