@@ -129,6 +129,11 @@ class Interrupted(MlpipeError):
     exit_code = 130
 
 
+def installation(extra: str) -> str:
+    """The command that installs an extra, for hints."""
+    return f"pip install -e '.[{extra}]' -c constraints.txt, in the folder that mlpipe was installed from"
+
+
 def error_classes() -> dict[str, type[MlpipeError]]:
     """Every error class by its name: how a job's failure file is turned back into the error that wrote it."""
 

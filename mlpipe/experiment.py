@@ -11,7 +11,7 @@ from typing import Any, cast
 from mlpipe.backends import Backend, WorstCase
 from mlpipe.backends.choice import backend_of, with_placeholders
 from mlpipe.catalog import find_run, newest_committed_run, prepared_of, recorded_threads, settings_of
-from mlpipe.errors import Interrupted, MlpipeError, SettingsError, UsageError
+from mlpipe.errors import Interrupted, MlpipeError, SettingsError, UsageError, installation
 from mlpipe.runs import ExperimentTree, RunTree
 from mlpipe.settings import Settings
 from mlpipe.steps.claim import ClaimRun
@@ -76,9 +76,7 @@ def storage_of(settings: Settings) -> Storage:
     except ModuleNotFoundError as error:
         if error.name not in ("boto3", "botocore", "s3transfer"):
             raise
-        raise MlpipeError(
-            f"[EXPERIMENT] STORAGE = {place} takes the package boto3", hint="pip install 'mlpipe[s3]'"
-        ) from error
+        raise MlpipeError(f"[EXPERIMENT] STORAGE = {place} takes the package boto3", hint=installation("s3")) from error
     return S3Storage(place, settings.s3)
 
 

@@ -8,7 +8,7 @@ from mlpipe.backends.base import Backend
 from mlpipe.backends.local.backend import LocalBackend
 from mlpipe.backends.local.forkserver import ForkserverLauncher
 from mlpipe.backends.local.launcher import SubprocessLauncher
-from mlpipe.errors import MlpipeError
+from mlpipe.errors import MlpipeError, installation
 from mlpipe.settings import Settings
 from mlpipe.settings.packages import check_tracker
 from mlpipe.storage import Storage
@@ -35,7 +35,7 @@ def backend_of(settings: Settings, storage: Storage, *, is_offline: bool = False
         if error.name is None or error.name.partition(".")[0] not in ("boto3", "botocore", "sagemaker"):
             raise
         raise MlpipeError(
-            f"[EXPERIMENT] BACKEND = sagemaker takes the package {error.name}", hint="pip install 'mlpipe[sagemaker]'"
+            f"[EXPERIMENT] BACKEND = sagemaker takes the package {error.name}", hint=installation("s3,sagemaker")
         ) from error
     check_settings(settings)
     if is_offline:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlpipe.errors import Interrupted, UsageError
+from mlpipe.errors import Interrupted, UsageError, installation
 
 if TYPE_CHECKING:
     from mlpipe.workflow.worker import Worker
@@ -46,7 +46,7 @@ def worker(
     except ModuleNotFoundError as error:
         if error.name not in ("boto3", "botocore"):
             raise
-        raise UsageError("a worker needs boto3", hint="pip install 'mlpipe[s3]'") from error
+        raise UsageError("a worker needs boto3", hint=installation("s3")) from error
     options = WorkerOptions(threads=threads, grace=grace, max_messages=max_messages, ends_when_empty=drain_and_exit)
     running = Worker(open_queue(queue, visibility), load_service(service), options, _log)
     with _stopped_by_signals(running) as received:

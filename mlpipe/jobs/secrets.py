@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlpipe.contract import SECRET_PREFIX
-from mlpipe.errors import JobError
+from mlpipe.errors import JobError, installation
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _fetch(secret: SecretName) -> str:
     except ImportError as error:
         raise JobError(
             f"the secret {secret} cannot be fetched: boto3 is not installed",
-            hint="pip install 'mlpipe[s3]', or build the image from docker/Dockerfile, which has it",
+            hint=f"{installation('s3')}; or build the image from docker/Dockerfile, which has it",
         ) from error
     try:
         value = _SERVICES[secret.service](boto3.client(secret.service, region_name=_region(secret.name)), secret.name)

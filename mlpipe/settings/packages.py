@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from mlpipe.errors import SettingsError
+from mlpipe.errors import SettingsError, installation
 from mlpipe.settings.schema import Tracking
 
 
@@ -18,5 +18,5 @@ def check_tracker(tracking: Tracking) -> None:
     if spec is None or spec.origin is None:
         raise SettingsError(
             f"[TRACKING] TRACKER = {name} needs the package {name}, which is not installed",
-            hint=f"pip install 'mlpipe[{name}]', or TRACKER = none",
+            hint=f"{installation(name)}; or TRACKER = none",
         )

@@ -296,8 +296,7 @@ class Tracking(Section):
 
     tracker: Literal["none", "wandb", "tensorboard", "mlflow"] = Field(
         default="none",
-        description="The experiment tracker that is told of every epoch; each is an extra: pip install "
-        "'mlpipe[wandb]'.",
+        description="The experiment tracker that is told of every epoch; each is an extra of that name.",
     )
     project: OptionalName = Field(
         default=None, description="The tracker's project (MLflow: experiment); nothing takes EXPERIMENT_NAME."

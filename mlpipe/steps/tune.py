@@ -19,6 +19,7 @@ from mlpipe.errors import (
     SettingsError,
     UsageError,
     UserFunctionError,
+    installation,
 )
 from mlpipe.manifest import MANIFEST, digest, write_manifest
 from mlpipe.runs import RunTree
@@ -208,7 +209,7 @@ def _check_regex(regex: str, objective: str) -> None:
     try:
         from mlpipe.tuning.objective import ObjectivePattern  # an extra
     except ModuleNotFoundError as error:
-        raise MlpipeError("tuning takes the package google-re2", hint="pip install 'mlpipe[tune]'") from error
+        raise MlpipeError("tuning takes the package google-re2", hint=installation("tune")) from error
     ObjectivePattern(regex, objective)
 
 

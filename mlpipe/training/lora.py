@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mlpipe.errors import SettingsError
+from mlpipe.errors import SettingsError, installation
 from mlpipe.training.parameters import Layers
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def _adapt(module: torch.nn.Module, targets: list[str], rank: int) -> Any:
         from peft.tuners.lora import LoraModel
     except ModuleNotFoundError as error:
         raise SettingsError(
-            "[HYPERPARAMETERS] LORA_RANK needs the package peft", hint="pip install 'mlpipe[lora]', or LORA_RANK = 0"
+            "[HYPERPARAMETERS] LORA_RANK needs the package peft", hint=f"{installation('lora')}; or LORA_RANK = 0"
         ) from error
     # As a regular expression: of a list, peft would also take other modules whose names end in one of these.
     exactly = "|".join(re.escape(name) for name in targets)

@@ -115,4 +115,4 @@ def test_without_boto3_the_extra_is_named(project: Project, uri: str, tmp_path: 
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "none"), prepend=":")
     message = error_of(project.mlpipe("runs", code=1))
     assert f"[EXPERIMENT] STORAGE = {uri} takes the package boto3" in message
-    assert "pip install 'mlpipe[s3]'" in message
+    assert "pip install -e '.[s3]'" in message

@@ -92,4 +92,4 @@ main(["worker", "a:b", "--queue", "https://sqs.eu-west-1.amazonaws.com/1/q"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 2
-    assert done.stderr == "error: a worker needs boto3\n  pip install 'mlpipe[s3]'\n"
+    assert done.stderr.startswith("error: a worker needs boto3\n  pip install -e '.[s3]' ")

@@ -25,7 +25,7 @@ def only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_tracker_whose_package_is_not_installed_is_refused_with_its_extra(only: Path, tracker: str) -> None:
     with pytest.raises(SettingsError, match=f"TRACKER = {tracker} needs the package {tracker}") as caught:
         check_tracker(Tracking(tracker=tracker))
-    assert f"pip install 'mlpipe[{tracker}]'" in caught.value.hint
+    assert f"pip install -e '.[{tracker}]'" in caught.value.hint
 
 
 def test_a_folder_with_the_files_of_a_tracker_is_no_package(only: Path) -> None:
