@@ -24,7 +24,7 @@ from mlpipe.steps.reconcile import Reconcile
 from mlpipe.steps.report import Report
 from mlpipe.steps.state import write_state
 from mlpipe.steps.train import TrainModel
-from mlpipe.steps.tune import TuneModel, best_hyperparameters
+from mlpipe.steps.tune import TuneModel, assignments, best_hyperparameters
 from mlpipe.steps.verify import Verification, verify_run
 from mlpipe.steps.workplace import QuietListener, StepListener, Workplace
 from mlpipe.storage import LocalStorage, Storage
@@ -106,7 +106,7 @@ def train(
     left to be tuned.
     """
     if best_of_run is not None:
-        settings = _with_best(settings, best_of_run)
+        settings = _with_best(settings, listener, best_of_run)
     if left := [f"{key.upper()} = {text}" for texts in settings.tunables.values() for key, text in texts.items()]:
         raise SettingsError(
             f"{settings.source.name}: training takes single values, and these are to be tuned: {'; '.join(left)}",
@@ -134,13 +134,20 @@ def tune(settings: Settings, listener: StepListener, *, new: bool = False) -> Ru
     return run(settings, listener, new=new)
 
 
-def _with_best(settings: Settings, run_num: int) -> Settings:
-    """The settings with every tunable as a run has found it best."""
+def _with_best(settings: Settings, listener: StepListener, run_num: int) -> Settings:
+    """The settings with every tunable as a run has found it best; UsageError where there is none."""
     storage = storage_of(settings)
+    if not any(settings.tunables.values()):
+        raise UsageError(
+            f"--from-best {run_num}: no hyperparameter of {settings.source.name} is to be tuned",
+            hint="it takes the place of intervals and lists, as that run had them; write those, or leave it out",
+        )
     found = find_run(storage, tree_of(settings), run_num)
     for name, tunables in settings.tunables.items():
         if tunables:
-            settings = settings.tuned(name, best_hyperparameters(storage, found, name))
+            best = best_hyperparameters(storage, found, name)
+            settings = settings.tuned(name, best)
+            listener.note(f"{name}: {assignments(best)}, as run {run_num} has found best")
     return settings
 
 

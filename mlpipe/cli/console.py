@@ -23,6 +23,7 @@ from mlpipe.experiment import Plan, TrainedRun
 from mlpipe.production import Promotion
 from mlpipe.specs import JobSpec
 from mlpipe.steps.outcomes import RunSummary, Snapshot
+from mlpipe.steps.tune import assignments
 from mlpipe.steps.verify import Verification
 from mlpipe.steps.workplace import StepListener
 
@@ -206,6 +207,9 @@ def print_run(record: Mapping[str, Any], *, as_json: bool) -> None:
     for name, shown in record["models"].items():
         where = shown["path"] if shown["is_published"] else "not published"
         console.print(f"{name}: {where}", soft_wrap=True)
+        if tuning := shown.get("tuning"):
+            best = assignments(tuning["hyperparameters"])
+            console.print(f"{name}: best of {tuning['trials']} trials: {best}", soft_wrap=True)
 
 
 def print_promotion(promotion: Promotion) -> None:

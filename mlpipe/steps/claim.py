@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mlpipe.manifest import digest, to_bytes
+from mlpipe.runs import RunTree
 from mlpipe.steps.keys import PREPARED, RUN
 from mlpipe.steps.outcomes import Snapshot
 from mlpipe.steps.preview import Outlook, Preview, Step
 from mlpipe.steps.state import write_state
 from mlpipe.steps.workplace import Workplace
-from mlpipe.storage.claims import claim_run, foreseen_run
+from mlpipe.storage.claims import claim_run, foreseen_run, why_not_resumed
 from mlpipe.workflow import Pipeline
 
 
@@ -36,6 +39,8 @@ class ClaimRun(Step):
         place.storage.write(run.resolved_settings, to_bytes(place.settings.to_json()))
         for name, content in place.source.files.items():
             place.storage.write(f"{run.user_functions}/{name}", content)
+        if not claim.is_resumed:
+            self._explain(run, fingerprint)
         place.listener.note(f"run {run.run_num} is {'resumed' if claim.is_resumed else 'new'}")
         pipeline[RUN] = claim
         return pipeline
@@ -46,6 +51,15 @@ class ClaimRun(Step):
         fingerprint = self._fingerprint(outlook.prepared) if outlook.prepared else None
         outlook.run, resumed = foreseen_run(place.storage, place.tree, fingerprint, new=self._new, run_num=wanted)
         return Preview(self.name, f"run {outlook.run.run_num} would be {'resumed' if resumed else 'new'}")
+
+    def _explain(self, run: RunTree, fingerprint: Mapping[str, str]) -> None:
+        """Say why the run before a new one is not gone on with, unless somebody asked for that."""
+        place, number = self._place, run.run_num - 1
+        if self._new or place.settings.experiment.run_num is not None or number < 1:
+            return
+        if reason := why_not_resumed(place.storage, place.tree.run(number), fingerprint):
+            hint = f"`mlpipe resume {number}` goes on with what it was begun with"
+            place.listener.note(f"run {number} is not committed, and not resumed: {reason}; {hint}")
 
     def _fingerprint(self, prepared: Snapshot) -> dict[str, str]:
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -90,7 +91,8 @@ class TuneModel(TrainModel):
         self._write_tuning(key, spec, trials, best)
         publish(storage, claim, key, run.tuning(self._model_name))
         publish(storage, claim, best.output, run.model(self._model_name))
-        place.listener.note(f"{spec.name}: the model of trial {best.number} is published")
+        found = f"{self._tuning.objective} {best.objective:.4f} with {assignments(best.hyperparameters)}"
+        place.listener.note(f"{spec.name}: the model of trial {best.number} is published: {found}")
         seconds = sum(trial.seconds for trial in trials)
         machine = {**best.machine, "trials": len(trials)}
         if billable := sum(trial.machine.get("billable_seconds", 0) for trial in trials):
@@ -180,6 +182,11 @@ def best_hyperparameters(storage: Storage, run: RunTree, model_name: str) -> dic
         )
     best: dict[str, str] = json.loads(open_unit(storage, run.tuning(model_name)).read("best.json"))["hyperparameters"]
     return best
+
+
+def assignments(hyperparameters: Mapping[str, str]) -> str:
+    """Hyperparameters as one writes them into the settings."""
+    return ", ".join(f"{name.upper()} = {value}" for name, value in hyperparameters.items())
 
 
 def _check_strategy(settings: Settings, model_name: str) -> None:

@@ -130,6 +130,17 @@ def foreseen_run(
     return tree.run(run_num or (numbers[-1] + 1 if numbers else 1)), False
 
 
+def why_not_resumed(storage: Storage, run: RunTree, fingerprint: Mapping[str, str]) -> str | None:
+    """What keeps a command with this fingerprint from going on with a run; None of a committed run."""
+    if not storage.exists(run.claim) or is_run_committed(storage, run):
+        return None
+    theirs = fingerprint_of(storage, run)
+    if differing := [name for name, value in fingerprint.items() if theirs.get(name) != value]:
+        return f"it has other {' and '.join(differing)}"
+    owner = current_owner(storage, run)
+    return f"process {owner.pid} of {owner.host} is at work on it"
+
+
 def own_run(storage: Storage, run: RunTree) -> Claim:
     """Take over an uncommitted run whatever its fingerprint; UsageError where its owner is still at work."""
     owner = Owner.this_process()

@@ -29,14 +29,14 @@ class Progress:
         self.trials_since_best += 1
         if is_better(record, self.best, maximizes=self._maximizes):
             self.best, self.trials_since_best = record, 0
-        left = max(0, self._wanted - record.number)
+        left = max(0, self._wanted - self._done)
         seconds = fmean(self._seconds) * left / self._parallel
         what = f"{record.objective:.4f}" if record.objective is not None else record.error.partition("\n")[0]
         how = {TrialState.COMPLETED: "", TrialState.STOPPED: ", stopped early", TrialState.FAILED: ", failed"}
         best = f"best {self.best.objective:.4f} of trial {self.best.number}" if self.best else "no best yet"
         time_left = f", about {seconds:.0f} s left" if left else ""
         return (
-            f"{self._name}: trial {record.number} of {self._wanted}: {what}{how[record.state]} after "
+            f"{self._name}: trial {record.number}, {self._done} of {self._wanted}: {what}{how[record.state]} after "
             f"{record.seconds:.1f} s; {best}{time_left}"
         )
 

@@ -38,7 +38,7 @@ def trials_of(project: Project, run: int = 1) -> list[dict[str, Any]]:
 
 def test_a_killed_tuning_goes_on_and_publishes_the_model_of_the_best_trial(tuned: Project):
     process = tuned.start("tune", "settings.ini")
-    lines_of(process, "tune-small: trial 3 of 12")
+    lines_of(process, ", 3 of 12: ")
     process.kill()
     process.communicate()
     finished = {path.name: path.read_bytes() for path in tuned.tree.glob("runs/1/attempts/tune-small/finished/*.json")}
@@ -72,6 +72,9 @@ def test_a_killed_tuning_goes_on_and_publishes_the_model_of_the_best_trial(tuned
 
     again = tuned.mlpipe("train", "--from-best", "1")
     assert "run 2: small trained" in again.stdout
+    rate = f"LEARNING_RATE = {best['hyperparameters']['learning_rate']}"
+    assert rate in again.stderr
+    assert rate in tuned.mlpipe("show", "1").stdout
     resolved = json.loads((tuned.tree / "runs" / "2" / "settings.resolved.json").read_text())
     assert str(resolved["hyperparameters"]["small"]["learning_rate"]) == best["hyperparameters"]["learning_rate"]
     for name in ("model.pt", "state_dict.safetensors", "metrics.json", "parity.json"):
@@ -83,9 +86,9 @@ def test_training_refuses_what_is_to_be_tuned_and_tuning_what_is_not(tuned: Proj
     error = error_of(tuned.mlpipe("train", code=2))
     assert "LEARNING_RATE = 0.001 -> 0.1 log; BATCH_SIZE = 16, 32" in error
     assert "`mlpipe tune` searches for the best" in error
-    nothing = tuned.mlpipe(
-        "tune", "--set", "hyperparameters.learning_rate=0.1", "--set", "hyperparameters.batch_size=16", code=2
-    )
+    single = ["--set", "hyperparameters.learning_rate=0.1", "--set", "hyperparameters.batch_size=16"]
+    assert "--from-best 1: no hyperparameter" in error_of(tuned.mlpipe("train", "--from-best", "1", *single, code=2))
+    nothing = tuned.mlpipe("tune", *single, code=2)
     assert "no hyperparameter is to be tuned" in error_of(nothing)
 
 
@@ -140,7 +143,7 @@ def test_the_same_settings_tune_in_sagemaker(tuned: Project, fake: FakeSageMaker
     to_sagemaker(tuned, f"s3://{bucket}/team")
     tuned.edit("settings.ini", "MAX_JOBS = 12", "MAX_JOBS = 3\nSEED = 5")
     done = tuned.mlpipe("run", "--set", "sagemaker.spot=yes")
-    assert "tune-small: trial 3 of 3" in done.stderr
+    assert ", 3 of 3: " in done.stderr
     assert "run 1 (committed)" in done.stdout
     (body,) = fake.bodies("CreateHyperParameterTuningJob")
     assert body["HyperParameterTuningJobConfig"]["RandomSeed"] == 5

@@ -198,7 +198,7 @@ def test_a_trial_that_falls_behind_is_stopped(tune: Tune):
         TrialState.COMPLETED,
     ]
     assert trials[2].curve == (0.1,)
-    assert "trial 3 of 4: 0.1000, stopped early after" in notes[2]
+    assert "trial 3, 3 of 4: 0.1000, stopped early after" in notes[2]
 
 
 def test_failures_are_recorded_and_too_many_in_a_row_end_it(tune: Tune, storage: LocalStorage):

@@ -12,7 +12,16 @@ from mlpipe.errors import IntegrityError, UsageError
 from mlpipe.manifest import to_bytes
 from mlpipe.runs import ExperimentTree
 from mlpipe.storage import Storage
-from mlpipe.storage.claims import Claim, Owner, claim_run, current_owner, is_owner, own_run, run_numbers
+from mlpipe.storage.claims import (
+    Claim,
+    Owner,
+    claim_run,
+    current_owner,
+    is_owner,
+    own_run,
+    run_numbers,
+    why_not_resumed,
+)
 
 TREE = ExperimentTree("experiment")
 PRINT = {"settings": "s", "functions": "f", "snapshot": "p"}
@@ -63,6 +72,15 @@ def test_a_run_that_said_it_had_ended_is_resumed_though_its_process_lives(storag
 def test_other_settings_get_another_run(storage: Storage):
     abandon(storage, claim(storage))
     assert claim(storage, PRINT | {"functions": "other"}).run.run_num == 2
+
+
+def test_a_run_that_is_not_resumed_has_a_reason(storage: Storage):
+    first = claim(storage)
+    assert f"process {first.owner.pid} of " in str(why_not_resumed(storage, first.run, PRINT))
+    changed = PRINT | {"functions": "g", "snapshot": "q"}
+    assert why_not_resumed(storage, first.run, changed) == "it has other functions and snapshot"
+    storage.create(f"{first.run.root}/_SUCCESS", b"")
+    assert why_not_resumed(storage, first.run, changed) is None
 
 
 def test_a_committed_run_is_not_resumed(storage: Storage):

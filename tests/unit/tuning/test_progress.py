@@ -25,11 +25,11 @@ def test_the_best_is_completed_and_the_earliest_of_equal_ones():
 def test_progress_tells_the_best_and_the_time_left():
     progress = Progress("tune-m", 4, 2, maximizes=True)
     assert progress.told(trial(1, 0.5)) == (
-        "tune-m: trial 1 of 4: 0.5000 after 2.0 s; best 0.5000 of trial 1, about 3 s left"
+        "tune-m: trial 1, 1 of 4: 0.5000 after 2.0 s; best 0.5000 of trial 1, about 3 s left"
     )
-    assert "trial 2 of 4: 0.4000, stopped early" in progress.told(trial(2, 0.4, TrialState.STOPPED))
+    assert "trial 2, 2 of 4: 0.4000, stopped early" in progress.told(trial(2, 0.4, TrialState.STOPPED))
     assert progress.trials_since_best == 1
-    assert "trial 3 of 4: it broke, failed after" in progress.told(trial(3, None, TrialState.FAILED))
+    assert "trial 3, 3 of 4: it broke, failed after" in progress.told(trial(3, None, TrialState.FAILED))
     assert (progress.failures_in_a_row, progress.trials_since_best) == (1, 2)
     assert progress.told(trial(4, 0.6)).endswith("best 0.6000 of trial 4")
     assert progress.failures_in_a_row == 0
