@@ -246,7 +246,7 @@ def infer(settings: Settings, listener: StepListener, run_num: int | None) -> Ru
         missing = ", ".join(name for name in names if name not in published)
         raise MlpipeError(
             f"run {found.run_num} is not trained: {missing} has no exported model",
-            hint=f"`mlpipe run {settings.source.name}` with the run's settings and functions resumes it",
+            hint=f"`mlpipe resume {found.run_num}` trains what is missing, and infers",
         )
     return _complete(place, found)
 

@@ -81,6 +81,8 @@ class Predictor:
 
     def probabilities(self, rows: Sequence[Row]) -> NDArray[np.float32]:
         """The probability of every label for each row: (rows, labels); of a multi-label model, of each by itself."""
+        if isinstance(rows, str | Mapping):
+            raise DataError("a predictor takes a list of rows, and was given one row", hint="write predict([row])")
         if not rows:
             return np.empty((0, len(self.labels)), np.float32)
         encoded = self._encoded([self._columns(row, number) for number, row in enumerate(rows)])
@@ -88,8 +90,12 @@ class Predictor:
         return softmax(logits) if self.thresholds is None else sigmoid(logits)
 
     def _columns(self, row: Row, number: int) -> Mapping[str, Any]:
-        if not isinstance(row, str):
+        if isinstance(row, Mapping):
             return row
+        if not isinstance(row, str):
+            raise DataError(
+                f"row {number} is a {type(row).__name__}", hint="a row is a mapping of columns to values, or a text"
+            )
         column = self.settings.data.text_column
         if column is None:
             raise DataError(
@@ -138,7 +144,8 @@ class _Place:
             return cls(storage, tree.run(chosen.run_num), chosen.model_name, chosen.model_sha256)
         raise UsageError(
             f"{uri} is no published model, and no experiment with a model in production",
-            hint="expected <STORAGE>/<EXPERIMENT_NAME>/runs/<run_num>/models/<MODEL_NAME>; `mlpipe show N` prints it",
+            hint="expected <STORAGE>/<EXPERIMENT_NAME>/runs/<run_num>/models/<MODEL_NAME>, which `mlpipe show N` "
+            "prints, or <STORAGE>/<EXPERIMENT_NAME> after `mlpipe promote N --model M`",
         )
 
 

@@ -79,9 +79,7 @@ def promote(
 
 def _candidate(storage: Storage, run: RunTree, model_name: str, *, reason: str, force: bool) -> Promotion:
     if not is_run_committed(storage, run):
-        raise UsageError(
-            f"run {run.run_num} is not committed", hint="only a finished run can be promoted: the same command ends it"
-        )
+        raise UsageError(f"run {run.run_num} is not committed", hint=f"`mlpipe resume {run.run_num}` completes it")
     comparison = json.loads(open_unit(storage, run.root).read("comparison.json"))
     entry = _entry(comparison, run, model_name)
     model = open_unit(storage, run.model(model_name))
@@ -128,7 +126,7 @@ def _check_not_worse(candidate: Promotion, present: Promotion) -> None:
     if candidate.test_sha256 != present.test_sha256:
         raise MlpipeError(
             f"{now}, and was measured on another test set: which of the two is better is not known",
-            hint="measure both on one test set (`mlpipe compare`), or give --force",
+            hint="train and test both in one run, MODEL_NAMES = a, b, or give --force",
         )
     if candidate.macro_f1 < present.macro_f1:
         raise MlpipeError(

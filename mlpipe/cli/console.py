@@ -172,8 +172,8 @@ def print_inferred(inferred: RunSummary | Verification) -> None:
     )
 
 
-def print_runs(lines: Sequence[RunLine], *, as_json: bool) -> None:
-    """Print the list of runs."""
+def print_runs(lines: Sequence[RunLine], experiment: str, *, as_json: bool) -> None:
+    """Print the list of an experiment's runs."""
     if as_json:
         print_json([asdict(line) for line in lines])
         return
@@ -181,7 +181,7 @@ def print_runs(lines: Sequence[RunLine], *, as_json: bool) -> None:
     for line in lines:
         f1 = "" if line.macro_f1 is None else f"{line.macro_f1:.3f}"
         table.add_row(str(line.run_num), line.status, line.best_model, f1, line.updated)
-    stdout().print(table if lines else "no runs yet; `mlpipe run` makes one")
+    stdout().print(table if lines else f"experiment {experiment} has no runs yet; `mlpipe run` makes one")
 
 
 def print_run(record: Mapping[str, Any], *, as_json: bool) -> None:

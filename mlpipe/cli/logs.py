@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mlpipe.cli.arguments import DEFAULT_SETTINGS, Overrides, RunNumber, SettingsFile, read_settings
+from mlpipe.errors import UsageError
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until nobody works on the run any more.")]
 Job = Annotated[str | None, typer.Option("--job", metavar="NAME", help="Only this job, such as train-minilm.")]
@@ -24,6 +25,13 @@ def logs(
     from mlpipe import attendance, experiment  # kept out of --help and of settings errors
 
     storage, backend, run = experiment.find(resolved, run_num)
+    names = set()
     for name, line in attendance.log_lines(storage, backend, run, follow=follow):
+        names.add(name)
         if job in (None, name):
             typer.echo(f"{name}: {line}")
+    if job not in (None, *names):
+        raise UsageError(
+            f"run {run_num} has no log of a job {job}",
+            hint=f"it has those of {', '.join(sorted(names))}" if names else "it has none yet",
+        )

@@ -11,4 +11,5 @@ def runs(settings: SettingsFile = DEFAULT_SETTINGS, overrides: Overrides = None,
     from mlpipe import catalog, experiment  # kept out of --help and of settings errors
     from mlpipe.cli.console import print_runs
 
-    print_runs(catalog.list_runs(experiment.storage_of(resolved), experiment.tree_of(resolved)), as_json=as_json)
+    tree = experiment.tree_of(resolved)
+    print_runs(catalog.list_runs(experiment.storage_of(resolved), tree), tree.name, as_json=as_json)

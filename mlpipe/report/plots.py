@@ -6,8 +6,9 @@ matplotlib. Matplotlib is used without pyplot: no figure outlives its function, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,12 +95,16 @@ def save_confusion_matrix(confusion: NDArray[np.int64], labels: Sequence[str], f
         _save(figure, folder, "confusion_matrix")
 
 
-def _style(*, font_size: float) -> AbstractContextManager[None]:
+@contextmanager
+def _style(*, font_size: float) -> Iterator[None]:
     """The look of all plots, set while one is drawn and saved, and only then."""
     import matplotlib as mpl
 
     parameters: Any = {**STYLE, "font.size": font_size}
-    return mpl.rc_context(parameters)
+    with mpl.rc_context(parameters), warnings.catch_warnings():
+        # A label in a script that the font lacks is drawn as boxes; a line for each glyph of it helps nobody.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
 
 
 def _draw_lines(axes: Axes, epochs: Sequence[float], curves: Mapping[str, Sequence[float]]) -> None:

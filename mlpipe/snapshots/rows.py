@@ -103,6 +103,11 @@ class CheckedRows:
         given_id, label, split = (columns.pop(name, None) for name in RESERVED)
         if not columns:
             raise row_error(number, "has no column besides id, label and split", "yield what is to be classified")
+        if label is None:
+            hint = (
+                f"every row needs one: a str or an int, or a list of them; its other columns are {', '.join(columns)}"
+            )
+            raise row_error(number, "has no `label`", hint)
         self._check_uniform(number, label, given_id, split)
         names = _names(number, label)
         checked_split = None if split is None else _split(number, split)
@@ -130,14 +135,14 @@ class CheckedRows:
         self._check_labels(number, label)
 
     def _check_labels(self, number: int, label: Any) -> None:
-        if isinstance(label, list) != self.is_multi_label and label is not None:
+        if isinstance(label, list) != self.is_multi_label:
             expected = "lists" if self.is_multi_label else "single values"
             raise row_error(
                 number,
                 f"has the label {label!r}, but the labels before it are {expected}",
                 "give every row a list of labels, or none",
             )
-        for each in label if self.is_multi_label and label is not None else [label]:
+        for each in label if self.is_multi_label else [label]:
             kind = _label_kind(number, each)
             self._label_kind = self._label_kind or kind
             if kind != self._label_kind:
@@ -201,7 +206,7 @@ def _plain_columns(number: int, raw: object) -> dict[str, Any]:
 
 def _label_kind(number: int, label: Any) -> str:
     if label is None:
-        raise row_error(number, "has no `label`", "every row needs one: a str or an int, or a list of them")
+        raise row_error(number, "has None among its labels", "a row without labels has an empty list")
     if isinstance(label, list | set | frozenset | dict):
         raise row_error(
             number, f"has a {type(label).__name__} as a label", "a label is a str or an int, or a list of them"

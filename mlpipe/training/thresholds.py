@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,7 +15,11 @@ from mlpipe.training.classifier import Classifier, compute_logits, padding_value
 from mlpipe.training.job import TrainingJob
 
 UNDECIDED = 0.5
-"""The threshold of a label that the validation rows say nothing about."""
+"""The threshold of a label that the validation rows say too little about."""
+MIN_POSITIVES = 10
+"""Validation rows with a label from which on they choose its threshold: of fewer, a single odd row may decide it."""
+
+logger = logging.getLogger(__name__)
 
 
 def validation_thresholds(
@@ -20,7 +27,7 @@ def validation_thresholds(
 ) -> dict[str, float]:
     """The threshold of every label, by its name, for a trained `classifier` on CPU.
 
-    Only validation rows choose: the test rows never see it.
+    Only validation rows choose: the test rows never see it. Labels of fewer than MIN_POSITIVES of them keep 1/2.
     """
     num_labels, padding = len(job.encoding.labels), padding_values(inputs)
     probabilities = np.zeros((len(rows), num_labels))
@@ -31,8 +38,21 @@ def validation_thresholds(
         for batch in batches:
             logits = compute_logits(classifier, rows.collate(batch, padding), num_labels, job.functions.code)
             probabilities[batch] = logits.double().sigmoid().numpy()
-    chosen = (best_threshold(rows.labels[:, at], probabilities[:, at]) for at in range(num_labels))
-    return dict(zip(job.encoding.labels, chosen, strict=True))
+    return thresholds_of(job.encoding.labels, rows.labels, probabilities)
+
+
+def thresholds_of(
+    names: Sequence[str], truth: NDArray[np.uint8], probabilities: NDArray[np.float64]
+) -> dict[str, float]:
+    """The threshold of every label by its name; truth and probabilities are (n, labels)."""
+    rare = truth.sum(axis=0) < MIN_POSITIVES
+    if rare.any():
+        told = ", ".join(name for name, is_rare in zip(names, rare, strict=True) if is_rare)
+        logger.info("threshold 0.5, for fewer than %d validation rows have the label: %s", MIN_POSITIVES, told)
+    return {
+        name: UNDECIDED if rare[at] else best_threshold(truth[:, at], probabilities[:, at])
+        for at, name in enumerate(names)
+    }
 
 
 def best_threshold(truth: NDArray[np.uint8], probabilities: NDArray[np.float64]) -> float:

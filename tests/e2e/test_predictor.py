@@ -71,6 +71,15 @@ def test_rows_that_cannot_be_encoded_are_named(tree: Path):
         predictor.predict([{"text": "apple"}, {"body": "iron"}])
 
 
+def test_what_is_no_list_of_rows_is_refused(tree: Path):
+    predictor = mlpipe.load_model(model_of(tree))
+    for one in ("apple", {"text": "apple"}):
+        with pytest.raises(DataError, match=r"was given one row\n  write predict\(\[row\]\)"):
+            predictor.predict(one)
+    with pytest.raises(DataError, match="row 1 is a int"):
+        predictor.predict(["apple", 3])
+
+
 def test_a_path_that_is_no_model_is_answered_with_what_one_looks_like(tree: Path):
     with pytest.raises(UsageError, match="is no published model"):
         mlpipe.load_model(tree / "runs" / "1")

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from e2e.project import Finished, Project, hashes
+from e2e.project import Finished, Project, error_of, hashes
 
 
 def test_a_run_ends_with_a_table_of_all_models_and_its_path(finished: Finished):
@@ -114,6 +114,11 @@ def test_runs_and_show_tell_people_and_programs_the_same(finished: Finished):
     assert f"{line['macro_f1']:.3f}" in table
     assert line["best_model"] in table
     assert "committed" in project.mlpipe("runs").stdout
+
+
+def test_the_log_of_a_job_that_does_not_exist_is_answered_with_those_that_do(finished: Finished):
+    message = error_of(finished[0].mlpipe("logs", "1", "--job", "nope", code=2))
+    assert "run 1 has no log of a job nope\n  it has those of infer, train-large, train-small" in message
 
 
 def test_inferring_a_committed_run_again_verifies_and_changes_nothing(finished_copy: Project):

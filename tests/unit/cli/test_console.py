@@ -59,7 +59,7 @@ def test_texts_that_look_like_markup_are_printed_as_they_are(capsys: pytest.Capt
 
 
 def test_an_experiment_without_runs_says_how_to_make_one(capsys: pytest.CaptureFixture[str]):
-    print_runs([], as_json=False)
+    print_runs([], "e", as_json=False)
     assert "mlpipe run" in capsys.readouterr().out
-    print_runs([], as_json=True)
+    print_runs([], "e", as_json=True)
     assert capsys.readouterr().out == "[]\n"

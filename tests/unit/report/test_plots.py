@@ -41,6 +41,12 @@ def test_curves_show_losses_metrics_and_the_best_epoch(tmp_path):
     assert "Validation: best f1 0.667 in epoch 2" in texts
 
 
+def test_labels_in_a_script_that_the_font_lacks_are_drawn_without_a_word(tmp_path, recwarn):
+    save_confusion_matrix(np.eye(2, dtype=np.int64), ["\u65e5\u672c", "\u4e2d\u6587"], tmp_path)
+    assert (tmp_path / "confusion_matrix.png").exists()
+    assert not [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)]
+
+
 def test_curves_of_a_single_epoch_can_be_drawn(tmp_path):
     save_curves(HISTORY[:1], tmp_path, objective="accuracy", best_epoch=1)
 

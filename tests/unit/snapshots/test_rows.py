@@ -29,7 +29,7 @@ def text_rows(count: int) -> list[dict]:
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ({"text": "x"}, "has no `label`"),
+        ({"text": "x"}, "has no `label`\n.*; its other columns are text"),
         ({"text": "x", "label": None}, "has no `label`"),
         ({"text": "x", "label": ""}, "empty label"),
         ({"text": "x", "label": "  "}, "empty label"),
@@ -174,7 +174,7 @@ MULTI = [{"text": "one", "label": ["b", "a"]}, {"text": "two", "label": []}]
         ("a", "has the label 'a', but the labels before it are lists"),
         (["a", 1], "int label 1, but the labels before it are str"),
         (["a", "a"], "has the label 'a' twice"),
-        (["a", None], "has no `label`"),
+        (["a", None], "has None among its labels"),
         (["a", ""], "has the empty label"),
         ([["a"]], "has a list as a label"),
         (None, "has no `label`"),
