@@ -96,10 +96,7 @@ def print_summary(summary: RunSummary) -> None:
     """Print the table of a run's models, what failed, and the path of the run."""
     console = stdout()
     if summary.comparison["models"]:
-        console.print(_model_table(summary.comparison["models"], summary.timings))
-        for line in yardstick_lines(summary.comparison.get("yardsticks", {})):
-            console.print(f"yardstick: {line}", soft_wrap=True)
-        console.print(summary.comparison["conclusion"], soft_wrap=True)
+        _print_scores(console, summary.comparison, summary.timings)
     for outcome in summary.failed:
         console.print(f"{outcome.model_name}: failed")
     state = "committed" if summary.is_committed else "not committed"
@@ -198,10 +195,9 @@ def print_run(record: Mapping[str, Any], *, as_json: bool) -> None:
     jobs = record.get("record", record.get("state", {})).get("jobs", [])
     if billable := sum(job.get("billable_seconds", 0) * job.get("instance_count", 1) for job in jobs):
         console.print(f"billable: {billable} seconds of machines")
-    models = record["comparison"].get("models", [])
-    if models:
+    if record["comparison"].get("models"):
         timings = {name: shown["timing"] for name, shown in record["models"].items() if "timing" in shown}
-        console.print(_model_table(models, timings))
+        _print_scores(console, record["comparison"], timings)
     for outcome in record["comparison"].get("failed", []):
         console.print(f"{outcome['model_name']}: failed: {outcome['error']}", soft_wrap=True)
     for name, shown in record["models"].items():
@@ -231,6 +227,14 @@ def print_production(history: Sequence[Promotion], *, as_json: bool) -> None:
         why = f"{each.reason} (forced)".strip() if each.is_forced else each.reason
         table.add_row(since, str(each.run_num), each.model_name, f"{each.macro_f1:.3f}", each.by, why)
     stdout().print(table if history else "nothing is in production; `mlpipe promote N --model M` changes that")
+
+
+def _print_scores(console: Console, comparison: Mapping[str, Any], timings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print the table of the models, what each has to beat, and the conclusion."""
+    console.print(_model_table(comparison["models"], timings))
+    for line in yardstick_lines(comparison.get("yardsticks", {})):
+        console.print(f"yardstick: {line}", soft_wrap=True)
+    console.print(comparison["conclusion"], soft_wrap=True)
 
 
 def _model_table(models: Sequence[Mapping[str, Any]], timings: Mapping[str, Mapping[str, Any]]) -> Table:

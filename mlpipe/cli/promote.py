@@ -10,7 +10,7 @@ from mlpipe.cli.arguments import DEFAULT_SETTINGS, Overrides, SettingsFile, read
 
 
 def promote(
-    run_num: Annotated[int, typer.Argument(min=1, help="The number of the run.")],
+    run_num: Annotated[int, typer.Argument(metavar="RUN_NUM", min=1, help="The number of the run.")],
     model: Annotated[str, typer.Option("--model", metavar="MODEL_NAME", help="Which of the run's models.")],
     settings: SettingsFile = DEFAULT_SETTINGS,
     overrides: Overrides = None,

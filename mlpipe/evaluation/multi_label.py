@@ -27,14 +27,6 @@ from mlpipe.evaluation.statistics import (
 )
 from mlpipe.specs import TaskType
 
-METRICS = (
-    "accuracy",
-    *("f1", "f1_micro", "f1_weighted"),
-    *("precision", "precision_micro", "precision_weighted"),
-    *("recall", "recall_micro", "recall_weighted"),
-)
-"""The names of what `score` computes."""
-
 
 @dataclass(frozen=True)
 class MultiLabelLabelStatistics(LabelStatistics):
@@ -60,7 +52,7 @@ class MultiLabelStatistics(Statistics):
 
 
 def score(name: str, truth: ArrayLike, predicted: ArrayLike) -> float:
-    """One of METRICS. Raises DataError where the two differ in shape."""
+    """The metric of that name, one of MULTI_LABEL_METRICS. Raises DataError where the two differ in shape."""
     scores = scores_of(truth, predicted)
     if name == "accuracy":
         return float(scores.accuracy)

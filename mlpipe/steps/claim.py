@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from mlpipe.manifest import digest, to_bytes
 from mlpipe.runs import RunTree
+from mlpipe.settings.multi_label import check_multi_label
+from mlpipe.specs import TaskType
 from mlpipe.steps.keys import PREPARED, RUN
 from mlpipe.steps.outcomes import Snapshot
 from mlpipe.steps.preview import Outlook, Preview, Step
@@ -28,8 +31,10 @@ class ClaimRun(Step):
         self._settings_text = place.settings.source.read_bytes()
 
     def execute(self, pipeline: Pipeline) -> Pipeline:
-        """Write RUN."""
+        """Write RUN. Raises SettingsError where [TRAINING] asks for what the rows have no form for."""
         place = self._place
+        if json.loads(pipeline[PREPARED].unit.read("data_card.json"))["task_type"] == TaskType.MULTI_LABEL:
+            check_multi_label(place.settings.training)  # here the rows are known, and no training was paid for
         fingerprint = self._fingerprint(pipeline[PREPARED])
         wanted = place.settings.experiment.run_num
         claim = claim_run(place.storage, place.tree, fingerprint, new=self._new, run_num=wanted)
@@ -58,8 +63,7 @@ class ClaimRun(Step):
         if self._new or place.settings.experiment.run_num is not None or number < 1:
             return
         if reason := why_not_resumed(place.storage, place.tree.run(number), fingerprint):
-            hint = f"`mlpipe resume {number}` goes on with what it was begun with"
-            place.listener.note(f"run {number} is not committed, and not resumed: {reason}; {hint}")
+            place.listener.note(f"run {number} is not resumed: {reason}")
 
     def _fingerprint(self, prepared: Snapshot) -> dict[str, str]:
         return {

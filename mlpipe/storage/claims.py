@@ -134,11 +134,15 @@ def why_not_resumed(storage: Storage, run: RunTree, fingerprint: Mapping[str, st
     """What keeps a command with this fingerprint from going on with a run; None of a committed run."""
     if not storage.exists(run.claim) or is_run_committed(storage, run):
         return None
-    theirs = fingerprint_of(storage, run)
+    theirs, number = fingerprint_of(storage, run), run.run_num
     if differing := [name for name, value in fingerprint.items() if theirs.get(name) != value]:
-        return f"it has other {' and '.join(differing)}"
+        return (
+            f"it was begun with other {' and '.join(differing)}, and `mlpipe resume {number}` ends it with those"
+        )
     owner = current_owner(storage, run)
-    return f"process {owner.pid} of {owner.host} is at work on it"
+    return (
+        f"process {owner.pid} of {owner.host} is at work on it, and `mlpipe logs {number} -f` shows how far it is"
+    )
 
 
 def own_run(storage: Storage, run: RunTree) -> Claim:

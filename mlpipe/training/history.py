@@ -81,6 +81,11 @@ class History:
         """Log the metric line with the best value so far: a tuner scores the latest line that it finds."""
         logger.info("%s", objective_line(self.objective, self.best.metrics[self.objective]))
 
+    def log_best(self) -> None:
+        """Log which epoch the weights are taken from."""
+        best, value = self.best.epoch, self.best.metrics[self.objective]
+        logger.info("epoch %d of %d is the best: %s %.4f", best, len(self.records), self.objective, value)
+
     def save(self, folder: Path, *, rows: Mapping[str, int], parameters: int, environment: Mapping[str, Any]) -> None:
         """Write history.jsonl, metrics.json and timing.json to `folder`.
 

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from mlpipe.batching import EncodedRows, epoch_batches
-from mlpipe.errors import SettingsError, UserFunctionError
+from mlpipe.errors import UserFunctionError
 from mlpipe.specs import InputSpec, TaskType
 from mlpipe.training.averaging import WeightAverage
 from mlpipe.training.classifier import Classifier, compute_logits, enough_memory, padding_values
@@ -191,14 +191,9 @@ class Learner:
 def _loss(job: TrainingJob, rows: EncodedRows) -> Loss | MultiLabelLoss:
     """What the hyperparameters ask for, in the form that the rows' labels have."""
     hyperparameters, num_labels = job.hyperparameters, len(job.encoding.labels)
-    is_balanced = job.settings.training.class_weights == "balanced"
     if job.encoding.task_type is TaskType.MULTI_LABEL:
-        if is_balanced:
-            raise SettingsError(
-                "[TRAINING] CLASS_WEIGHTS = balanced has no form for multi-label data",
-                hint="write CLASS_WEIGHTS = none; the thresholds are chosen label by label anyway",
-            )
         return MultiLabelLoss(hyperparameters.label_smoothing, hyperparameters.focal_gamma)
+    is_balanced = job.settings.training.class_weights == "balanced"
     weights = balanced_class_weights(rows.labels, num_labels) if is_balanced else np.ones(num_labels, np.float32)
     return Loss.of(hyperparameters, weights)
 

@@ -68,6 +68,7 @@ def train_model(job: TrainingJob) -> None:
 
 
 def _save(job: TrainingJob, accelerator: Accelerator, trained: TrainedModel) -> None:
+    trained.history.log_best()
     if job.defers_export:
         save_weights(trained.classifier, job.output)
     else:

@@ -14,7 +14,6 @@ from datasets import Value
 from numpy.typing import NDArray
 
 from mlpipe.errors import SettingsError
-from mlpipe.evaluation.multi_label import METRICS as MULTI_LABEL_METRICS
 from mlpipe.specs import TaskType
 
 MODULES = Path(__file__).parent / "metric_modules"
@@ -35,10 +34,10 @@ class ValidationMetrics:
         """Load the metrics of these names, and try those of the hub on rows that are all predicted right.
 
         Raises SettingsError, naming the metric, where the hub does not answer, where what it answers does not score
-        `num_labels` classes, and for a metric that has no form for multi-label data.
+        `num_labels` classes.
         """
         if task_type is TaskType.MULTI_LABEL:
-            return cls({name: _load_multi_label(name) for name in names})
+            return cls({name: _load_local(name, task_type) for name in names})
         metrics = cls({name: _load(name) for name in names})
         labels = np.arange(num_labels).repeat(2)
         metrics.compute(labels, np.eye(num_labels)[labels])
@@ -56,7 +55,7 @@ class ValidationMetrics:
 
 def _load(name: str) -> evaluate.EvaluationModule:
     if not name.startswith(HUB):
-        return evaluate.load(str(FILES[TaskType.SINGLE_LABEL]), name, keep_in_memory=True)
+        return _load_local(name, TaskType.SINGLE_LABEL)
     try:
         return evaluate.load(name.removeprefix(HUB), module_type="metric", keep_in_memory=True)
     except Exception as error:  # No connection, no such module, a library that it needs, or its own code fails.
@@ -67,11 +66,8 @@ def _load(name: str) -> evaluate.EvaluationModule:
         ) from error
 
 
-def _load_multi_label(name: str) -> evaluate.EvaluationModule:
-    if name not in MULTI_LABEL_METRICS:
-        expected = ", ".join(MULTI_LABEL_METRICS)
-        raise _unusable(name, f"it has no form for multi-label data; expected some of {expected}")
-    return evaluate.load(str(FILES[TaskType.MULTI_LABEL]), name, keep_in_memory=True)
+def _load_local(name: str, task_type: TaskType) -> evaluate.EvaluationModule:
+    return evaluate.load(str(FILES[task_type]), name, keep_in_memory=True)
 
 
 def _score(

@@ -14,7 +14,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mlpipe.batching import EncodedRows, budget_batches
 from mlpipe.errors import UserFunctionError
-from mlpipe.specs import InputSpec
+from mlpipe.settings.multi_label import check_multi_label
+from mlpipe.specs import InputSpec, TaskType
 from mlpipe.training.classifier import compute_logits, padding_values
 from mlpipe.training.job import TrainingJob
 from mlpipe.training.metrics import ValidationMetrics
@@ -45,9 +46,11 @@ class Validation:
     def open(cls, job: TrainingJob, rows: EncodedRows, inputs: tuple[InputSpec, ...], ranks: Ranks) -> Validation:
         """Cut the rows into batches of similar length and load the job's metrics.
 
-        Raises SettingsError for a metric that cannot be used.
+        Raises SettingsError for what cannot be used with these rows.
         """
         training = job.settings.training
+        if job.encoding.task_type is TaskType.MULTI_LABEL:
+            check_multi_label(training)
         # Small batches suit a CPU's caches; a GPU wants them large.
         is_cpu = ranks.accelerator.device.type == "cpu"
         budget = job.settings.inference.token_budget if is_cpu else sys.maxsize

@@ -103,10 +103,11 @@ def test_a_predictor_gives_every_label_that_reaches_its_threshold(
 @pytest.mark.parametrize(
     ("setting", "problem"),
     [
-        ("training.metrics=f1, mcc", "mcc cannot be used: it has no form for multi-label data"),
-        ("training.class_weights=balanced", "CLASS_WEIGHTS = balanced has no form for multi-label data"),
+        ("training.metrics=f1, mcc, hub:f1", "[TRAINING] METRICS: mcc, METRICS: hub:f1: there is no form"),
+        ("training.class_weights=balanced", "[TRAINING] CLASS_WEIGHTS = balanced: there is no form"),
     ],
 )
 def test_what_has_no_multi_label_form_is_refused(finished: tuple[Project, str], setting: str, problem: str):
     done = finished[0].mlpipe("train", "--new", "--set", setting, code=2)
     assert problem in done.stderr
+    assert "train-small" not in done.stderr, "no job was started"
