@@ -136,13 +136,9 @@ def why_not_resumed(storage: Storage, run: RunTree, fingerprint: Mapping[str, st
         return None
     theirs, number = fingerprint_of(storage, run), run.run_num
     if differing := [name for name, value in fingerprint.items() if theirs.get(name) != value]:
-        return (
-            f"it was begun with other {' and '.join(differing)}, and `mlpipe resume {number}` ends it with those"
-        )
+        return f"it was begun with other {' and '.join(differing)}, and `mlpipe resume {number}` ends it with those"
     owner = current_owner(storage, run)
-    return (
-        f"process {owner.pid} of {owner.host} is at work on it, and `mlpipe logs {number} -f` shows how far it is"
-    )
+    return f"process {owner.pid} of {owner.host} is at work on it, and `mlpipe logs {number} -f` shows how far it is"
 
 
 def own_run(storage: Storage, run: RunTree) -> Claim:
