@@ -71,6 +71,12 @@ def log_lines(storage: Storage, backend: Backend, run: RunTree, *, follow: bool)
         time.sleep(POLL_SECONDS)
 
 
+def job_names(storage: Storage, run: RunTree) -> set[str]:
+    """The jobs of a run that have a log, or were handed to a service."""
+    logs = [name for name in storage.files(f"{run.root}/logs") if name.endswith(".log") and "/" not in name]
+    return {name.rpartition("-")[0] for name in logs} | {job.name for job in records_below(storage, run.submitted)}
+
+
 def stop_run(storage: Storage, backend: Backend, run: RunTree) -> list[str]:
     """End the command that works on a run, and then every job of it; returns what was ended, in words.
 

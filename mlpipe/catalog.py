@@ -83,10 +83,15 @@ def test_openings(storage: Storage, tree: ExperimentTree, run: RunTree) -> int:
 
     Test sets are the same where their (id, label) pairs are, or where they come from the same snapshot.
     """
-    snapshot = tree.prepared(fingerprint_of(storage, run)["snapshot"])
-    rows = json.loads(open_unit(storage, snapshot).read("data_card.json"))["test_sha256"]
-    uses = [read_document(storage, f"{tree.test_uses}/{name}", "snapshot") for name in storage.files(tree.test_uses)]
-    return sum(use["snapshot"] == snapshot or use.get("test_sha256") == rows for use in uses)
+    snapshot, rows = (
+        tree.prepared(fingerprint_of(storage, run)["snapshot"]),
+        _comparison(storage, run).get("test_sha256"),
+    )
+    if rows is None and is_committed(storage, snapshot):
+        rows = json.loads(open_unit(storage, snapshot).read("data_card.json"))["test_sha256"]
+    names = [name for name in storage.files(tree.test_uses) if name.endswith(".json")]
+    uses = [read_document(storage, f"{tree.test_uses}/{name}", "snapshot") for name in names]
+    return sum(use["snapshot"] == snapshot or (rows is not None and use.get("test_sha256") == rows) for use in uses)
 
 
 def settings_of(storage: Storage, run: RunTree) -> Settings:

@@ -25,13 +25,12 @@ def logs(
     from mlpipe import attendance, experiment  # kept out of --help and of settings errors
 
     storage, backend, run = experiment.find(resolved, run_num)
-    names = set()
-    for name, line in attendance.log_lines(storage, backend, run, follow=follow):
-        names.add(name)
-        if job in (None, name):
-            typer.echo(f"{name}: {line}")
-    if job not in (None, *names):
+    names = attendance.job_names(storage, run)
+    if job not in (None, *names) and not follow:  # what is followed may be still to come
         raise UsageError(
             f"run {run_num} has no log of a job {job}",
             hint=f"it has those of {', '.join(sorted(names))}" if names else "it has none yet",
         )
+    for name, line in attendance.log_lines(storage, backend, run, follow=follow):
+        if job in (None, name):
+            typer.echo(f"{name}: {line}")

@@ -14,11 +14,10 @@ from mlpipe.errors import DataError
 from mlpipe.evaluation.agreement import cohens_kappa, disagreeing_rows, mean_kappa
 from mlpipe.evaluation.resampling import Differences, is_right, paired_differences
 from mlpipe.evaluation.significance import CochranQ, McNemar, cochran_q, holm, mcnemar
-from mlpipe.evaluation.statistics import CONFIDENCE, DEFAULT_RESAMPLES, Estimate
+from mlpipe.evaluation.statistics import DEFAULT_RESAMPLES, Estimate
 
-ALPHA = 1 - CONFIDENCE
-
-
+ALPHA = 0.05
+"""Below this adjusted p-value two models are called different."""
 NAMED_ROWS = 20
 
 

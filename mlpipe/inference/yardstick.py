@@ -37,8 +37,8 @@ def write_yardstick(folder: Path, train: Path, test: Path, text_column: str, enc
     about: dict[str, Any] = {"train_rows": len(train_texts), "text_column": text_column, "error": ""}
     try:
         predicted = predict_by_words(train_texts, train_labels, test_texts, seed=seed)
-    except ValueError as error:  # of scikit-learn: no word in any text, or a single label
-        about["error"] = str(error)
+    except (ValueError, MemoryError) as error:  # of scikit-learn: no word in any text, or a single label
+        about["error"] = str(error) or "it took more memory than there is"
         logger.warning("there is no linear model on words to compare with: %s", error)
     else:
         columns = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -145,13 +145,8 @@ def trials_history(tuning: Tuning) -> Markup:
         ("trial", tuning.best["objective_name"]), is_counted=True,
     )  # fmt: skip
     for trial, point in zip(done, points, strict=True):
-        css = (
-            color(1)
-            if trial["number"] == tuning.best["trial"]
-            else "faint"
-            if trial["state"] == "Stopped"
-            else color(0)
-        )
+        css = "faint" if trial["state"] == "Stopped" else color(0)
+        css = color(1) if trial["number"] == tuning.best["trial"] else css
         plot.dot(point, css, f"trial {trial['number']}: {short(point[1])}, {trial['state'].lower()}")
     return plot.drawing.svg() + _legend([("completed", color(0)), ("stopped early", "faint"), ("the best", color(1))])
 
@@ -193,11 +188,11 @@ def trials_side_by_side(tuning: Tuning) -> Markup:
     return drawing.svg()
 
 
-def importances(tuning: Tuning) -> Iterator[tuple[str, float]]:
+def importances(tuning: Tuning) -> list[tuple[str, float]]:
     """How much of the objective's spread goes with each hyperparameter alone, 0..1, the largest first."""
     trials = [TrialRecord.from_json(trial) for trial in tuning.trials]
     done = [trial for trial in trials if trial.state is TrialState.COMPLETED]
-    yield from sorted(correlations(done, parse_space(tuning.best["space"])).items(), key=lambda item: -item[1])
+    return sorted(correlations(done, parse_space(tuning.best["space"])).items(), key=lambda item: -item[1])
 
 
 def color(number: int) -> str:

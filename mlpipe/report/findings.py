@@ -75,6 +75,7 @@ class ModelFindings:
 class RunFindings:
     """One run: what ran, on which rows, and what came of it.
 
+    `settings` are the resolved ones, with what was tuned as the best trial had it.
     `card` is the snapshot's data_card.json, `comparison` is comparison.json. `jobs` are those of run.json; `committed`
     is when the run was committed, "" where it is not; `cost_usd` is what was billed for its jobs, None where nothing
     was. `rows` are those that the comparison names, by id.

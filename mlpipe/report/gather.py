@@ -39,6 +39,9 @@ def gather(storage: Storage, tree: ExperimentTree, run: RunTree) -> RunFindings:
     prepared, settings = prepared_of(storage, tree, run), settings_of(storage, run)
     jobs = tuple(record.get("jobs", ()))
     models = tuple(_model(storage, run, entry, jobs, settings) for entry in comparison["models"])
+    for model in models:
+        if model.tuning:
+            settings = settings.with_hyperparameters(model.name, model.tuning.best["hyperparameters"])
     findings = RunFindings(
         experiment=tree.name,
         run_num=run.run_num,
@@ -47,7 +50,7 @@ def gather(storage: Storage, tree: ExperimentTree, run: RunTree) -> RunFindings:
         snapshot=comparison["snapshot"],
         test_openings=test_openings(storage, tree, run),
         functions=record.get("functions", ""),
-        settings_text=storage.read(run.settings).decode("utf-8", "replace"),
+        settings_text=_settings_text(storage, run).decode("utf-8", "replace"),
         settings=settings.to_json(),
         card=json.loads(prepared.read("data_card.json")),
         comparison=comparison,
@@ -62,6 +65,12 @@ def gather(storage: Storage, tree: ExperimentTree, run: RunTree) -> RunFindings:
 def _committed(storage: Storage, run: RunTree, name: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(open_unit(storage, run.root).read(name))
     return document
+
+
+def _settings_text(storage: Storage, run: RunTree) -> bytes:
+    if is_run_committed(storage, run):
+        return open_unit(storage, run.root).read("settings.ini")
+    return storage.read(run.settings)
 
 
 def _model(

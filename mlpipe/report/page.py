@@ -9,11 +9,9 @@ from collections.abc import Iterator, Mapping
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlpipe import __version__
+from mlpipe.evaluation.comparison import ALPHA
 from mlpipe.report import charts
 from mlpipe.report.findings import Document, RunFindings
-
-PROBABLE = 0.05
-"""Below this adjusted p-value two models are called different."""
 
 
 def render_page(findings: RunFindings) -> str:
@@ -48,7 +46,7 @@ def environment() -> Environment:
         "sum_of": sum_of,
         "yaml": yaml_text,
     }
-    loaded.globals |= {"charts": charts, "probable": PROBABLE}
+    loaded.globals |= {"charts": charts, "probable": ALPHA}
     return loaded
 
 
@@ -141,5 +139,5 @@ def markdown(text: object) -> str:
 
 
 def yaml_text(value: object) -> str:
-    """A text as a scalar of YAML, whatever stands in it: strings of JSON are such."""
-    return json.dumps(str(value), ensure_ascii=False)
+    """A text as a scalar of YAML, whatever stands in it: strings of JSON are such, once DEL is escaped, too."""
+    return json.dumps(str(value)).replace("\x7f", "\\x7f")

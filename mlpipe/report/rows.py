@@ -15,6 +15,8 @@ from mlpipe.storage.units import Unit
 
 SHOWN_CHARACTERS = 600
 PICTURE_PIXELS = 96
+PICTURE_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
+"""What is decoded: others may start a program (EPS), and rows are not to be trusted."""
 
 
 def read_rows(prepared: Unit, split: str, row_ids: Collection[str], text_column: str | None) -> dict[str, Row]:
@@ -75,10 +77,10 @@ def _picture(value: Any) -> str:
     from PIL import Image  # comes with matplotlib; only rows with images need it
 
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=PICTURE_FORMATS) as image:
             image.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
             small = io.BytesIO()
             image.convert("RGB").save(small, "PNG")
-    except (OSError, ValueError, Image.DecompressionBombError):  # no image, or none that should be opened
+    except Exception:  # Pillow's decoders raise whatever they come across; such a row is shown without a picture
         return ""
     return f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"

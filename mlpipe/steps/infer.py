@@ -65,7 +65,7 @@ class InferModels(Step):
     def _infer(
         self, claim: Claim, prepared: Unit, model_names: Sequence[str], *, yardstick: bool
     ) -> list[ModelOutcome]:
-        """Infer models and publish what came of them; a job that dies with several models is repeated one by one.
+        """Infer models and publish what came of them; a job that dies is repeated, with each model by itself.
 
         Those jobs go without the yardstick: it may be what the first one died of.
         """
@@ -73,11 +73,11 @@ class InferModels(Step):
         try:
             result = run_inference(place, claim.run, prepared, model_names, yardstick=yardstick)
         except JobError as error:
-            if len(model_names) == 1:
+            if len(model_names) == 1 and not yardstick:
                 place.listener.note(f"infer {model_names[0]}: failed: {error}")
                 return [ModelOutcome(model_names[0], str(error), type(error).__name__)]
             place.listener.note(f"infer: {error}")
-            place.listener.note("infer: each model is now tried by itself")
+            place.listener.note("infer: tried again, each model by itself and without the linear model on words")
             alone = (self._infer(claim, prepared, [name], yardstick=False) for name in model_names)
             return [outcome for outcomes in alone for outcome in outcomes]
         outcomes = inference_outcomes(place, result)

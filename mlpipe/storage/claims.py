@@ -131,11 +131,14 @@ def foreseen_run(
 
 
 def why_not_resumed(storage: Storage, run: RunTree, fingerprint: Mapping[str, str]) -> str | None:
-    """What keeps a command with this fingerprint from going on with a run; None of a committed run."""
+    """What keeps a command with this fingerprint from going on with an uncommitted run, where its user may wonder."""
     if not storage.exists(run.claim) or is_run_committed(storage, run):
         return None
-    theirs, number = fingerprint_of(storage, run), run.run_num
-    if differing := [name for name, value in fingerprint.items() if theirs.get(name) != value]:
+    theirs, number, is_at_work = fingerprint_of(storage, run), run.run_num, not is_released(storage, run)
+    differing = [name for name, value in fingerprint.items() if theirs.get(name) != value]
+    if bool(differing) == is_at_work:  # another experiment that goes on, or one that somebody else has just resumed
+        return None
+    if differing:
         return f"it was begun with other {' and '.join(differing)}, and `mlpipe resume {number}` ends it with those"
     owner = current_owner(storage, run)
     return f"process {owner.pid} of {owner.host} is at work on it, and `mlpipe logs {number} -f` shows how far it is"

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from e2e.project import Finished, Project, error_of
+import pytest
+from e2e.project import Finished, Project, error_of, make_project
+
+DEADLY_IMPORT = """
+import os, sys
+
+class Death:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "sklearn.feature_extraction.text":
+            os._exit(9)
+
+sys.meta_path.insert(0, Death)
+"""
 
 
 def test_a_run_says_how_its_models_differ_and_what_follows(finished: Finished):
@@ -81,3 +95,13 @@ def test_of_three_models_of_which_one_fails_two_are_compared(project: Project):
     page = (project.run / "report.html").read_text()
     assert "broken failed and is not part of this report" in page
     assert "Run 1 is not committed" in page
+
+
+def test_a_yardstick_that_kills_its_job_costs_a_single_model_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    project = make_project(tmp_path / "project")
+    (tmp_path / "sitecustomize.py").write_text(DEADLY_IMPORT)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    done = project.mlpipe("run", "--set", "experiment.model_names=small", "--set", "hyperparameters.epochs=1")
+    assert "infer: tried again, each model by itself and without the linear model on words" in done.stderr
+    assert "run 1 (committed)" in done.stdout
+    assert "yardstick: the linear model on words is missing" in done.stdout

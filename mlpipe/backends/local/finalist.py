@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from mlpipe.backends.base import Backend, JobStatus, follow_job
 from mlpipe.contract import DEFERRAL_MARK
-from mlpipe.errors import IntegrityError
+from mlpipe.errors import ExportError
 from mlpipe.manifest import MANIFEST, digest, parse_manifest
 from mlpipe.specs import FileRecord, JobSpec, TrialRecord
 from mlpipe.storage import Storage
@@ -45,33 +45,32 @@ def deferring(spec: JobSpec) -> JobSpec:
     )
 
 
-def forget(storage: Storage, trial: TrialRecord) -> None:
+def forget(storage: Storage, attempt: str) -> None:
     """Remove the checkpoint of a trial that is not the best: it takes several times the room of the weights."""
-    attempt = trial.output.rpartition("/")[0]
-    if attempt:
-        storage.delete(_checkpoint(attempt))
+    storage.delete(_checkpoint(attempt))
 
 
 def export(backend: Backend, storage: Storage, spec: JobSpec, trial: TrialRecord) -> TrialRecord:
     """Run the job of a trial that has deferred it once more, for its export; returns the record with the model.
 
-    `spec` is the job of that trial without the deferral. Raises ExportError where the model cannot be exported, and
-    IntegrityError where the exported weights are not those of the trial.
+    `spec` is the job of that trial without the deferral; where its checkpoint is gone, it trains again. Raises
+    ExportError where the model cannot be exported, or not with the weights of the trial.
     """
     exporting = replace(
         spec,
         attempt=f"{spec.attempt}-export",
         checkpoints=_checkpoint(spec.attempt),
-        log=spec.log.removesuffix(".log") + "-export.log",
+        log=spec.log.removesuffix(".log") + "_export.log",
     )
     result = follow_job(backend, exporting, backend.submit(exporting), storage.locate(exporting.log), _Nobody())
     if _weights(storage, result.output) != _weights(storage, trial.output):
-        raise IntegrityError(
+        raise ExportError(
             f"the weights that were exported for {trial.name} are not those that it was trained to",
             hint=f"log: {storage.locate(exporting.log)}",
         )
     manifest = digest(storage.read(f"{result.output}/{MANIFEST}"))
-    return replace(trial, output=result.output, manifest_sha256=manifest, machine=result.machine)
+    seconds = round(trial.seconds + result.seconds, 2)
+    return replace(trial, output=result.output, manifest_sha256=manifest, machine=result.machine, seconds=seconds)
 
 
 def _checkpoint(attempt: str) -> str:

@@ -102,14 +102,20 @@ class LocalTuner:
         return tuple(sorted(self._records, key=lambda record: record.number))
 
     def _export_best(self) -> None:
-        """Run the best trial's job once more where it has left out the export."""
-        best = self._best()
-        if best is None or is_exported(self._storage, best):
-            return
-        self._listener.note(f"{self._spec.name}: exporting the model of trial {best.number}")
-        spec = _trial_spec(self._spec, best.number, dict(best.hyperparameters))
-        exported = export(self._backend, self._storage, spec, best)
-        self._records[self._records.index(best)] = exported
+        """Run the best trial's job once more where it has left out the export; one that cannot be exported has failed.
+
+        Hyperparameters may shape a model: that one trial could be exported does not say that all can.
+        """
+        while (best := self._best()) is not None and not is_exported(self._storage, best):
+            self._listener.note(f"{self._spec.name}: exporting the model of trial {best.number}")
+            spec = _trial_spec(self._spec, best.number, dict(best.hyperparameters))
+            try:
+                told = export(self._backend, self._storage, spec, best)
+            except ExportError as error:
+                self._listener.note(f"{self._spec.name}: trial {best.number} cannot be exported: {error}")
+                told = replace(best, state=TrialState.FAILED, error=str(error), output="", manifest_sha256="")
+                self._store(told)
+            self._records[self._records.index(best)] = told
 
     def _best(self) -> TrialRecord | None:
         return best_of(tuple(self._records), maximizes=self._tuning.maximizes)
@@ -204,7 +210,7 @@ class LocalTuner:
         with self._lock:
             if self._is_over.is_set():
                 return
-            self._storage.write(f"{_folder(self._spec)}/{number}.json", to_bytes(record.to_json()))
+            self._store(record)
             self._sampler.tell(self._asked.pop(number), record)
             self._running = [handle for handle in self._running if not handle.endswith(f"/{number:03d}")]
             before = self._best()
@@ -212,7 +218,7 @@ class LocalTuner:
             self._is_exportable = self._is_exportable or is_exported(self._storage, record)
             for each in (before, record):
                 if each is not None and each != self._best():
-                    forget(self._storage, each)
+                    forget(self._storage, _trial_spec(self._spec, each.number, {}).attempt)
             if record.state is not TrialState.FAILED:
                 self._curves.append(record.curve)
             self._listener.note(self._progress.told(record))
@@ -222,6 +228,9 @@ class LocalTuner:
                     f"with: {record.error}",
                     hint="[TUNING] MAX_FAILURES is how many may",
                 )
+
+    def _store(self, record: TrialRecord) -> None:
+        self._storage.write(f"{_folder(self._spec)}/{record.number}.json", to_bytes(record.to_json()))
 
 
 def _num_trials(tuning: TuningSpec) -> int:

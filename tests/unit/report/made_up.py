@@ -55,6 +55,7 @@ def run_findings(num_labels: int = 3, num_models: int = 2, *, rows: int = 300, i
         settings={
             "data": {"text_column": "text"},
             "hyperparameters": {model.name: {"epochs": 2} for model in models},
+            "user_hyperparameters": {model.name: {"pooling": "<mean>"} for model in models},
             "sagemaker": None,
         },
         card=data_card(labels),

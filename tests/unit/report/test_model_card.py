@@ -34,4 +34,4 @@ def test_what_stands_in_labels_and_errors_is_no_markup(card: str):
 def test_it_names_the_limits_the_versions_and_how_to_load(card: str):
     for expected in ("- broken failed", "2 groups have rows in several splits", "torch 2.13.0", "mlpipe.load_model("):
         assert expected in card
-    assert "EPOCHS = 2" in card
+    assert "EPOCHS = 2, POOLING = \\<mean\\>." in card

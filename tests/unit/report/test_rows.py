@@ -62,9 +62,23 @@ def test_an_image_becomes_a_small_picture(tmp_path: Path, as_struct: bool):
         assert small.size == (96, 72)
 
 
-def test_bytes_that_are_no_image_are_no_picture(tmp_path: Path):
-    row = read_rows(unit_of(tmp_path, {"id": ["a"], "image": [b"GIF89a but not really"]}), "test", ["a"], None)["a"]
+@pytest.mark.parametrize("content", [b"GIF89a but not really", picture()[:40] + b"?" * 40, b"DDS |" + bytes(200)])
+def test_bytes_that_are_no_image_are_no_picture(tmp_path: Path, content: bytes):
+    row = read_rows(unit_of(tmp_path, {"id": ["a"], "image": [content]}), "test", ["a"], None)["a"]
     assert (row.text, row.picture) == ("", "")
+
+
+def test_postscript_is_given_to_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n%%EOF\n"
+    started = tmp_path / "started"
+    program = tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {started}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", str(program))
+    row = read_rows(unit_of(tmp_path, {"id": ["a"], "image": [eps]}), "test", ["a"], None)["a"]
+    assert row.picture == ""
+    assert not started.exists()
 
 
 def test_a_split_that_was_altered_is_refused(tmp_path: Path):

@@ -78,6 +78,8 @@ def test_a_run_that_is_not_resumed_has_a_reason(storage: Storage):
     first = claim(storage)
     assert f"process {first.owner.pid} of " in str(why_not_resumed(storage, first.run, PRINT))
     changed = PRINT | {"functions": "g", "snapshot": "q"}
+    assert why_not_resumed(storage, first.run, changed) is None, "it is at work on something else"
+    abandon(storage, first)
     assert "it was begun with other functions and snapshot" in str(why_not_resumed(storage, first.run, changed))
     storage.create(f"{first.run.root}/_SUCCESS", b"")
     assert why_not_resumed(storage, first.run, changed) is None
