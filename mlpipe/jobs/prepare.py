@@ -23,7 +23,14 @@ from mlpipe.snapshots.encoding import ModelInputs
 from mlpipe.snapshots.labels import ordered_labels
 from mlpipe.snapshots.near_duplicates import find_near_duplicates
 from mlpipe.snapshots.prepared import SplitRows, write_splits
-from mlpipe.snapshots.row_facts import count_by_split, count_labels, data_columns, is_multi_label, read_row_facts
+from mlpipe.snapshots.row_facts import (
+    commonest_labels,
+    count_by_split,
+    count_labels,
+    data_columns,
+    is_multi_label,
+    read_row_facts,
+)
 from mlpipe.snapshots.rows import ID, LABEL
 from mlpipe.snapshots.rows_file import ReconciledRows
 from mlpipe.snapshots.splits import DROPPED, SPLITS, TEST, TRAIN, VALIDATION, Assignment, RowFacts, assign_splits
@@ -63,6 +70,7 @@ def run(context: JobContext) -> None:
         task_type=encoding.task_type,
         rows=_by_split(in_split),
         labels={name: _by_split(counts[:, index]) for index, name in enumerate(labels)},
+        majority=commonest_labels(rows, labels, assignment.splits),
         labels_without_test_rows=_labels_without(counts[TEST], labels),
         encoded_lengths=_encoded_lengths(inputs, assignment.splits),
         dropped_rows={

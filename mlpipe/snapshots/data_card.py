@@ -125,7 +125,8 @@ class NearDuplicates:
 class PreparedCard:
     """data_card.json of a prepared snapshot.
 
-    `rows` counts per split, `labels` per label name and split. `encoded_lengths` holds, per model and split, the
+    `rows` counts per split, `labels` per label name and split; `majority` are the labels that most training rows have
+    (see `commonest_labels`). `encoded_lengths` holds, per model and split, the
     lengths of the longest ragged input of each row; a model without ragged inputs is left out. `dropped_rows` says how
     many rows of the user's splits were left out because the named split holds the same content. `near_duplicates` is
     None where there is no text column or none are looked for. `test_sha256` identifies the test set (see
@@ -135,6 +136,7 @@ class PreparedCard:
     task_type: TaskType
     rows: Mapping[str, int]
     labels: Mapping[str, Mapping[str, int]]
+    majority: tuple[str, ...]
     labels_without_test_rows: tuple[str, ...]
     encoded_lengths: Mapping[str, Mapping[str, Lengths]]
     dropped_rows: Mapping[str, int]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mlpipe.snapshots.content import content_digest
 from mlpipe.snapshots.rows import ID, LABEL, RESERVED, SPLIT
 from mlpipe.snapshots.rows_file import ReconciledRows
-from mlpipe.snapshots.splits import SPLITS, RowFacts
+from mlpipe.snapshots.splits import SPLITS, TRAIN, RowFacts
 
 _KEY_SIZE = 8
 
@@ -97,6 +97,22 @@ def count_by_split(rows: ReconciledRows, labels: Sequence[str], splits: NDArray[
         stays = here >= 0
         np.add.at(counts, (here[stays], column.to_numpy()[stays]), 1)
     return counts
+
+
+def commonest_labels(rows: ReconciledRows, labels: Sequence[str], splits: NDArray[np.int64]) -> tuple[str, ...]:
+    """The labels that most training rows have, no fewer and no more; of equally frequent ones the first by class.
+
+    One label, but of multi-label data any number, also none.
+    """
+    counts: Counter[tuple[int, ...]] = Counter()
+    start = 0
+    for batch in rows.batches():
+        column, here = class_indices(batch.column(LABEL), labels), splits[start : start + len(batch)]
+        start += len(batch)
+        chosen = column.filter(pa.array(here == TRAIN)).to_pylist()
+        counts.update(tuple(sorted(row)) if isinstance(row, list) else (row,) for row in chosen)
+    commonest = min(counts, key=lambda classes: (-counts[classes], classes))
+    return tuple(labels[index] for index in commonest)
 
 
 def data_columns(rows: ReconciledRows) -> list[str]:

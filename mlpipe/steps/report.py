@@ -112,15 +112,9 @@ def _comparison(
 
 
 def _majority(card: Mapping[str, Any]) -> str | tuple[str, ...]:
-    """The label with the most training rows; of equally frequent ones the first by name.
-
-    Of multi-label data, all labels that more than half of the training rows have; where there are none, the same one.
-    """
-    rows: dict[str, int] = {label: counts["train"] for label, counts in card["labels"].items()}
-    first = min(rows, key=lambda label: (-rows[label], label))
-    if card["task_type"] == TaskType.SINGLE_LABEL:
-        return first
-    return tuple(label for label, count in rows.items() if 2 * count > card["rows"]["train"]) or (first,)
+    """The label that most training rows have, or of multi-label data the labels, also none."""
+    majority: list[str] = card["majority"]
+    return majority[0] if card["task_type"] == TaskType.SINGLE_LABEL else tuple(majority)
 
 
 def _model_entry(place: Workplace, claim: Claim, model_name: str) -> dict[str, Any]:

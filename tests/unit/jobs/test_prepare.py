@@ -106,6 +106,7 @@ def test_the_card_says_what_is_where(data_job):
     assert card["encoded_lengths"]["m"].keys() == {"train", "validation", "test"}
     assert card["encoded_lengths"]["m"]["train"] == {"min": 1, "median": 4, "p95": 7, "max": 7}
     assert card["dropped_rows"] == {"identical_to_test": 0, "identical_to_validation": 0}
+    assert card["majority"] == ["a"], "of equally frequent labels the first"
     assert card["labels_without_test_rows"] == []
     assert card["groups"] is None
     assert card["reconciled"]["duplicates_dropped"] == 1

@@ -6,7 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mlpipe.snapshots.row_facts import class_indices, count_by_split, count_labels, is_multi_label, read_row_facts
+from mlpipe.snapshots.row_facts import (
+    class_indices,
+    commonest_labels,
+    count_by_split,
+    count_labels,
+    is_multi_label,
+    read_row_facts,
+)
 from mlpipe.snapshots.rows import CheckedRows
 from mlpipe.snapshots.rows_file import ReconciledRows, RowsWriter, batches
 
@@ -17,11 +24,15 @@ SEVERAL = [["a"], ["a", "b"], [], ["c", "a"], ["b"]]
 @pytest.fixture
 def rows(tmp_path: Path) -> ReconciledRows:
     """Five rows with several labels or none."""
-    yielded = [{"text": f"text {number}", "label": labels} for number, labels in enumerate(SEVERAL)]
-    with RowsWriter(tmp_path / "rows.arrow") as writer:
+    return written(tmp_path, SEVERAL)
+
+
+def written(folder: Path, labels: list) -> ReconciledRows:
+    yielded = [{"text": f"text {number}", "label": label} for number, label in enumerate(labels)]
+    with RowsWriter(folder / "rows.arrow") as writer:
         for batch in batches(CheckedRows(yielded)):
             writer.append(batch)
-    return ReconciledRows(tmp_path)
+    return ReconciledRows(folder)
 
 
 def test_labels_are_counted_and_numbered(rows: ReconciledRows):
@@ -41,3 +52,16 @@ def test_a_row_is_split_by_its_rarest_label(rows: ReconciledRows):
 def test_the_rows_of_a_split_count_for_each_of_their_labels(rows: ReconciledRows):
     splits = np.array([0, 0, 1, 2, -1])
     assert count_by_split(rows, LABELS, splits).tolist() == [[2, 1, 0], [0, 0, 0], [1, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([[], ["a"], ["b"], ["a", "b"], []], ()),
+        ([["b", "a"], ["a"], ["a", "b"], [], ["c"]], ("a", "b")),
+        (["b", "a", "b", "c", "a"], ("a",)),
+    ],
+)
+def test_the_majority_is_what_most_training_rows_have_together(tmp_path: Path, labels, expected):
+    rows, splits = written(tmp_path, [*labels, *[["c"] if isinstance(labels[0], list) else "c"] * 3]), [0] * 5 + [2] * 3
+    assert commonest_labels(rows, LABELS, np.array(splits)) == expected
