@@ -25,14 +25,16 @@ def seconds_of(jobs: Iterable[Job]) -> float | None:
 def cost_usd(jobs: Iterable[Job], options: Sagemaker) -> float | None:
     """What was billed for the jobs, in US dollars: billable seconds times machines times the price in the settings.
 
-    None where nothing was billed, as on this machine, or a price is not known.
+    Only a job of the service has a type of machine in its record; one that ran on this machine is not billed and adds
+    nothing. None where no job was billed, where a price is not known, or where the service has not said of one of its
+    jobs how long it bills: a part of the sum is never told as the whole.
     """
-    billed = [job for job in jobs if "billable_seconds" in job]
+    billed = [job for job in jobs if "instance_type" in job]
     usd = 0.0
     for job in billed:
         is_training = job["name"].startswith(("train-", "tune-"))
         price = options.price_per_hour if is_training else options.processing_price_per_hour
-        if not price:
+        if not price or "billable_seconds" not in job:
             return None
-        usd += price * job.get("instance_count", 1) * job["billable_seconds"] / 3600
+        usd += price * job["instance_count"] * job["billable_seconds"] / 3600
     return usd if billed else None

@@ -24,8 +24,13 @@ def cohens_kappa(first: ArrayLike, second: ArrayLike, num_labels: int) -> float:
 
 
 def mean_kappa(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """The mean over labels of Cohen's kappa of two multi-label predictions, 1 or 0 for every row and label (n, K)."""
-    return float(np.mean([cohens_kappa(first[:, at], second[:, at], 2) for at in range(first.shape[1])]))
+    """The mean over labels of Cohen's kappa of two multi-label predictions, 1 or 0 for every row and label (n, K).
+
+    Only the labels count that one of the two predicts for some row: by all others they agree on nothing that either has
+    said. Without such a label it is 1, for the two say the same of every row.
+    """
+    said = np.flatnonzero((first | second).any(axis=0))
+    return float(np.mean([cohens_kappa(first[:, at], second[:, at], 2) for at in said])) if said.size else 1.0
 
 
 def disagreeing_rows(truth: NDArray[Any], first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.int64]:

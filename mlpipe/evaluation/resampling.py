@@ -88,7 +88,7 @@ class JudgedRows:
         return cls(counts, statistics, right, num_labels)
 
     def resampled(self, rng: np.random.Generator, resamples: int) -> Iterator[list[Scores]]:
-        """The scores of every model in bootstrap samples, in chunks of bounded memory.
+        """The scores of every model in bootstrap samples, in chunks of bounded memory: rows and counts of labels alike.
 
         How often each distinct row is drawn is multinomial. The frequent ones are drawn from that distribution; of
         the rest only how many they are together, and then each of those by its number, which is the same and quicker.
@@ -97,7 +97,7 @@ class JudgedRows:
         frequent, rare = np.flatnonzero(is_frequent), np.flatnonzero(~is_frequent)
         each_rare = np.repeat(np.arange(len(rare)), self.counts[rare])
         groups = np.append(self.counts[frequent], len(each_rare))
-        chunk = max(1, CHUNK_CELLS // self.statistics.shape[1])
+        chunk = max(1, CHUNK_CELLS // max(self.statistics.shape))
         for start in range(0, resamples, chunk):
             size = min(chunk, resamples - start)
             drawn = rng.multinomial(groups.sum(), groups / groups.sum(), size=size)

@@ -153,14 +153,19 @@ def exit_with(code: int, seconds: float = EXIT_SECONDS) -> NoReturn:
 def exit_forked(code: int, seconds: float = EXIT_SECONDS) -> NoReturn:
     """End a forked process as `exit_with` does, but for what Python takes apart at its end.
 
-    That takes a second in a process with so many libraries, and the system frees the memory anyway. Exit hooks run, as
-    multiprocessing runs them in its forked processes.
+    That takes a second in a process with so many libraries, and the system frees the memory anyway. Threads that are no
+    daemons and work that is pending in pools are waited for, and exit hooks run after them, as multiprocessing does it
+    in its forked processes. The code is this one whatever fails on the way.
     """
     _limit_exit(code, seconds)
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    try:
+        with contextlib.ExitStack() as ending:  # from the last to the first, each even where one before it has failed
+            ending.callback(sys.stderr.flush)
+            ending.callback(sys.stdout.flush)
+            ending.callback(atexit._run_exitfuncs)
+            ending.callback(threading._shutdown)  # type: ignore[attr-defined]
+    finally:
+        os._exit(code)
 
 
 def _limit_exit(code: int, seconds: float) -> None:

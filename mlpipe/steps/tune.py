@@ -95,8 +95,11 @@ class TuneModel(TrainModel):
         place.listener.note(f"{spec.name}: the model of trial {best.number} is published: {found}")
         seconds = sum(trial.seconds for trial in trials)
         machine = {**best.machine, "trials": len(trials)}
-        if billable := sum(trial.machine.get("billable_seconds", 0) for trial in trials):
-            machine["billable_seconds"] = billable
+        billed = [trial.machine for trial in trials if "instance_type" in trial.machine]
+        if billed and all("billable_seconds" in trial for trial in billed):  # no part of the sum is told as the whole
+            machine["billable_seconds"] = sum(trial["billable_seconds"] for trial in billed)
+        else:
+            machine.pop("billable_seconds", None)
         result = JobResult(spec.name, spec.attempt, best.output, spec.threads, seconds, machine)
         record_job(place, claim, result, keeps_attempt=place.settings.tuning.keep_trials)
         storage.delete(run.checkpoints(self._model_name))

@@ -59,11 +59,13 @@ def best_threshold(truth: NDArray[np.uint8], probabilities: NDArray[np.float64])
     """The threshold with the highest F1 of one label, whose rows (n,) are 1 where it is true.
 
     A threshold lies half way between two probabilities that occur; of equally good ones, the nearest to 1/2 is taken.
-    Without a row that has the label it is 1/2.
+    Without a row that has the label it is 1/2. Inference computes probabilities in float64 and compares them as
+    float32, and so are they told apart here: no threshold parts what it cannot.
     """
     if not truth.any():
         return UNDECIDED
-    values, at = np.unique(probabilities, return_inverse=True)
+    singles, at = np.unique(probabilities.astype(np.float32), return_inverse=True)
+    values = singles.astype(np.float64)  # half way between two neighbours there is no float32
     hits, rows = np.bincount(at, weights=truth), np.bincount(at)
     # With the threshold below value i, the rows of value i and of all higher ones are predicted.
     predicted, right = rows[::-1].cumsum()[::-1], hits[::-1].cumsum()[::-1]

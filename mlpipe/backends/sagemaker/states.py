@@ -40,8 +40,8 @@ def training_status(job: Mapping[str, Any], output: str) -> JobStatus:
         "instance_type": resources["InstanceType"],
         "instance_count": resources["InstanceCount"],
         "is_spot": job.get("EnableManagedSpotTraining", False),
-        "billable_seconds": job.get("BillableTimeInSeconds", 0),
-        "training_seconds": job.get("TrainingTimeInSeconds", 0),
+        "billable_seconds": job.get("BillableTimeInSeconds"),
+        "training_seconds": job.get("TrainingTimeInSeconds"),
     }
     return _status(state, failure, output, job, machine)
 
@@ -52,12 +52,13 @@ def processing_status(job: Mapping[str, Any], output: str) -> JobStatus:
     reason = job.get("ExitMessage") or job.get("FailureReason", "")
     failure = _failure(job["ProcessingJobStatus"], "", reason)
     cluster = job["ProcessingResources"]["ClusterConfig"]
+    seconds = _between(job, "ProcessingStartTime", "ProcessingEndTime")
     machine = {
         "image": job["AppSpecification"]["ImageUri"],
         "instance_type": cluster["InstanceType"],
         "instance_count": cluster["InstanceCount"],
         "is_spot": False,
-        "billable_seconds": round(_between(job, "ProcessingStartTime", "ProcessingEndTime") or 0),
+        "billable_seconds": None if seconds is None else round(seconds),
     }
     return _status(state, failure, output, job, machine)
 
@@ -77,8 +78,10 @@ def tuning_status(job: Mapping[str, Any], output: str) -> JobStatus:
 def _status(
     state: JobState, failure: str, output: str, job: Mapping[str, Any], machine: Mapping[str, Any]
 ) -> JobStatus:
+    """The status; what the service does not say of the machine, None, is left out of it."""
     if state is JobState.IN_PROGRESS:
         return JobStatus(state)
+    machine = {key: value for key, value in machine.items() if value is not None}
     end = "TrainingEndTime" if "TrainingJobName" in job else "ProcessingEndTime"
     seconds = _between(job, "CreationTime", end)
     if state is JobState.FAILED:

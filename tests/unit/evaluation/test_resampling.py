@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from mlpipe.evaluation import resampling
-from mlpipe.evaluation.resampling import paired_differences
+from mlpipe.evaluation.resampling import JudgedRows, paired_differences
 
 RESAMPLES = 4_000
 
@@ -66,8 +66,18 @@ def test_the_differences_of_a_pair_are_the_negated_ones_of_the_pair_turned_round
     assert [each.value for each in one.f1] == pytest.approx([-each.value for each in other.f1])
 
 
-def test_how_many_samples_are_drawn_at_once_bounds_memory_alone(monkeypatch):
-    """Chunks change which numbers are drawn, and no more than that."""
+@pytest.mark.parametrize(("rows", "num_labels"), [(20, 400), (900, 12)])
+def test_the_samples_that_are_drawn_at_once_are_bounded_by_rows_and_by_labels(monkeypatch, rows, num_labels):
+    monkeypatch.setattr(resampling, "CHUNK_CELLS", 10_000)
+    truth, *predictions = np.random.default_rng(4).integers(0, 2, (3, rows, num_labels))
+    judged = JudgedRows.of(truth, predictions, num_labels)
+    assert judged.statistics.shape == (5 * num_labels, rows)  # no two rows are alike
+    chunks = [scores[0].f1.shape[0] for scores in judged.resampled(np.random.default_rng(3), 100)]
+    assert sum(chunks) == 100
+    assert max(chunks) == 10_000 // max(5 * num_labels, rows)
+
+
+def test_how_many_samples_are_drawn_at_once_changes_which_numbers_are_drawn_and_no_more(monkeypatch):
     truth, predictions = models(5)
     whole = paired_differences(truth, predictions, [(0, 1)], 5, seed=3, resamples=RESAMPLES)[0].accuracy
     monkeypatch.setattr(resampling, "CHUNK_CELLS", 100)

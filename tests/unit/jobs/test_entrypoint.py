@@ -110,3 +110,52 @@ def test_a_training_job_that_the_service_stops_leaves_a_checkpoint_and_says_so(t
     failure = (base / "output" / "failure").read_text()
     assert failure.startswith("JobError: the job was stopped before it had done its work\n")
     assert list((base / "checkpoints").iterdir())
+
+
+FORKED = """
+import atexit, os, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from mlpipe.jobs.__main__ import exit_forked
+
+def write(name):
+    time.sleep(0.5)
+    Path(name).write_text(name)
+
+if pid := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+pool = ThreadPoolExecutor(1)
+"""
+
+
+def run_forked(folder: Path, *lines: str) -> subprocess.CompletedProcess[str]:
+    """What a process ends with that ends as a forked one of its own does, which runs these lines."""
+    code = FORKED + "\n".join(lines)
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_a_forked_process_ends_after_its_threads_and_pools_and_then_its_exit_hooks(tmp_path: Path):
+    done = run_forked(
+        tmp_path,
+        "atexit.register(lambda: print(sorted(os.listdir()), end=''))",
+        "for name in ('pooled', 'queued'): pool.submit(write, name)",
+        "threading.Thread(target=write, args=('threaded',)).start()",
+        "exit_forked(3)",
+    )
+    assert done.returncode == 3, done.stderr
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        name: name for name in ("pooled", "queued", "threaded")
+    }
+    assert done.stdout == "['pooled', 'queued', 'threaded']"
+
+
+def test_a_forked_process_ends_with_its_code_even_where_its_output_is_closed(tmp_path: Path):
+    done = run_forked(tmp_path, "atexit.register(write, 'hooked')", "sys.stdout.close()", "exit_forked(3)")
+    assert done.returncode == 3, done.stderr
+    assert (tmp_path / "hooked").exists()
+
+
+def test_a_forked_process_whose_threads_go_on_ends_after_the_time_that_it_has(tmp_path: Path):
+    goes_on = "threading.Thread(target=lambda: (time.sleep(60), os._exit(1))).start()"
+    done = run_forked(tmp_path, goes_on, "exit_forked(3, 0.1)")
+    assert done.returncode == 3, done.stderr

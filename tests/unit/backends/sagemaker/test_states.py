@@ -12,6 +12,13 @@ from mlpipe.backends import JobState
 from mlpipe.backends.sagemaker.states import STATES, processing_status, training_status
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+PROCESSING = {
+    "ProcessingJobName": "n",
+    "ProcessingJobStatus": "Completed",
+    "ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1}},
+    "AppSpecification": {"ImageUri": "image:1"},
+    "CreationTime": START,
+}
 
 
 def described(status: str, **more: Any) -> dict[str, Any]:
@@ -45,6 +52,15 @@ def test_a_completed_training_says_where_it_ran_and_what_is_billed():
     assert status.machine["instance_count"] == 2
     assert status.machine["billable_seconds"] == 40
     assert status.machine["is_spot"]
+
+
+def test_what_is_billed_is_not_told_where_the_service_does_not_say_it():
+    unknown = training_status(described("Completed"), "the/model")
+    assert not {"billable_seconds", "training_seconds"} & set(unknown.machine)
+    free = training_status(described("Completed", BillableTimeInSeconds=0), "the/model")
+    assert free.machine["billable_seconds"] == 0
+    processed = processing_status(PROCESSING, "out")
+    assert "billable_seconds" not in processed.machine
 
 
 @pytest.mark.parametrize(
@@ -84,12 +100,8 @@ def test_a_stopped_training_has_failed(secondary: str, failure: str):
 
 
 def test_a_processing_jobs_own_message_comes_first():
-    job = {
-        "ProcessingJobName": "n",
+    job = PROCESSING | {
         "ProcessingJobStatus": "Failed",
-        "ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1}},
-        "AppSpecification": {"ImageUri": "image:1"},
-        "CreationTime": START,
         "ProcessingStartTime": START,
         "ProcessingEndTime": START + timedelta(seconds=30),
         "ExitMessage": "DataError: nothing to see",
