@@ -82,8 +82,8 @@ def compare(
     """Compare models by their predictions, class indices (n,) of the same rows in the same order, best first.
 
     Of multi-label data, truth and predictions are 1 or 0 for every row and label (n, labels): a row is right when all
-    of its labels are, and kappa is a mean over labels (`mean_kappa`). `ids` names the rows; without it, their numbers do. A pure
-    function of its arguments. Raises DataError where there is no row, or predictions are of another number.
+    of its labels are, and kappa is a mean over labels (`mean_kappa`). `ids` names the rows; without it, their numbers
+    do. A pure function of its arguments. Raises DataError where there is no row, or predictions are of another number.
     """
     if not len(truth):
         raise DataError("there are no rows to compare models on")

@@ -78,7 +78,7 @@ class RunFindings:
     `settings` are the resolved ones, with what was tuned as the best trial had it.
     `card` is the snapshot's data_card.json, `comparison` is comparison.json. `jobs` are those of run.json; `committed`
     is when the run was committed, "" where it is not; `cost_usd` is what was billed for its jobs, None where nothing
-    was. `rows` are those that the comparison names, by id.
+    was, or not all of it is known. `rows` are those that the comparison names, by id.
     """
 
     experiment: str
