@@ -26,6 +26,8 @@ PERMUTATIONS = 128
 """Numbers in a signature: the standard error of a similarity of 0.8 is 0.035."""
 WEIGHTS = (0.2, 0.8)
 """How much a false candidate and a missed one weigh in the index: only candidates are looked at again."""
+STRICTEST_INDEX = 0.95
+"""An index for a higher threshold can have a single band, which datasketch refuses, and saves no work."""
 NAMED_EXAMPLES = 10
 
 COMPARED = ((TEST, TRAIN), (TEST, VALIDATION), (VALIDATION, TRAIN))
@@ -69,7 +71,7 @@ def _search(
     """Per held-out row and other split: the first id there of a similar row; and where an identical one stands."""
     from datasketch import MinHashLSH  # scipy takes half a second
 
-    index = MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, weights=WEIGHTS)
+    index = MinHashLSH(threshold=min(threshold, STRICTEST_INDEX), num_perm=PERMUTATIONS, weights=WEIGHTS)
     for number, row in held_out.items():
         index.insert(number, row.signature)
     similar: dict[tuple[int, int], str] = {}

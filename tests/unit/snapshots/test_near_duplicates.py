@@ -61,6 +61,14 @@ def test_the_threshold_decides(tmp_path, threshold, near):
     assert found.leaks["test_in_train"].near == near
 
 
+@pytest.mark.parametrize("threshold", [0.999, 1.0])
+def test_at_the_highest_thresholds_equal_word_pairs_are_found_and_one_other_word_is_not(tmp_path, threshold):
+    same, near = words(1), words(2)
+    rows = rows_of(tmp_path, [" ".join(same), " ".join(near), " ".join(same).upper(), changed(near, 1)])
+    found = find_near_duplicates(rows, np.array([TRAIN, TRAIN, TEST, TEST]), "text", threshold).leaks["test_in_train"]
+    assert found.examples == (("r2", "r0"),)
+
+
 def test_texts_of_a_single_word_are_compared_whole(tmp_path):
     rows = rows_of(tmp_path, ["apple", "pear", "Apple"])
     found = find_near_duplicates(rows, np.array([TRAIN, TRAIN, TEST]), "text", 0.8).leaks["test_in_train"]
