@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import itertools
 import random
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from datasketch import MinHash
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mlpipe.snapshots.data_card import Leak
 from mlpipe.snapshots.near_duplicates import find_near_duplicates
 from mlpipe.snapshots.rows import Row
 from mlpipe.snapshots.rows_file import ROWS_FILE, ReconciledRows, RowsWriter
@@ -73,3 +79,61 @@ def test_texts_of_a_single_word_are_compared_whole(tmp_path):
     rows = rows_of(tmp_path, ["apple", "pear", "Apple"])
     found = find_near_duplicates(rows, np.array([TRAIN, TRAIN, TEST]), "text", 0.8).leaks["test_in_train"]
     assert (found.near, found.identical, found.examples) == (1, 0, (("r2", "r0"),))
+
+
+def variants(seed: int) -> list[str]:
+    """Four texts that are similar to each other: three wordings, two of them letter for letter different."""
+    text = words(seed)
+    return [" ".join(text), "  ".join(text), " ".join(text).upper(), changed(text, 1)]
+
+
+POOL = [*variants(1), *variants(2), *variants(3), "apple", "Apple", "pear", "", None]
+
+
+def compared_one_by_one(texts: list[str | None], splits: list[int], split: int, other: int) -> Leak:
+    """What find_near_duplicates promises, by the exact similarity of every pair of rows."""
+
+    def pairs(text: str) -> set[tuple[str, ...]]:
+        parts = text.lower().split()
+        return set(itertools.pairwise(parts)) or {tuple(parts)}
+
+    near, identical = {}, set()
+    for row, text in enumerate(texts):
+        for found, seen in enumerate(texts):
+            if text and seen and (splits[row], splits[found]) == (split, other):
+                if len(pairs(text) & pairs(seen)) / len(pairs(text) | pairs(seen)) >= 0.8:
+                    near.setdefault(f"r{row}", f"r{found}")
+                if text == seen:
+                    identical.add(row)
+    return Leak(len(near), len(identical), tuple(sorted(near.items())[:10]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(POOL), st.sampled_from([DROPPED, TRAIN, VALIDATION, TEST])), min_size=1))
+def test_what_is_found_is_what_comparing_every_pair_of_rows_finds(rows):
+    texts, splits = (list(column) for column in zip(*rows, strict=True))
+    with tempfile.TemporaryDirectory() as folder:
+        found = find_near_duplicates(rows_of(Path(folder), texts), np.array(splits), "text", 0.8).leaks
+    assert found == {
+        "test_in_train": compared_one_by_one(texts, splits, TEST, TRAIN),
+        "test_in_validation": compared_one_by_one(texts, splits, TEST, VALIDATION),
+        "validation_in_train": compared_one_by_one(texts, splits, VALIDATION, TRAIN),
+    }
+
+
+@pytest.mark.parametrize("of_row", [lambda number: "", lambda number: f" case {number}"], ids=["same", "template"])
+def test_the_work_grows_with_the_rows_and_not_with_their_square(tmp_path, monkeypatch, of_row):
+    compared = 0
+    jaccard = MinHash.jaccard
+
+    def counted(one: MinHash, other: MinHash) -> float:
+        nonlocal compared
+        compared += 1
+        return jaccard(one, other)
+
+    monkeypatch.setattr(MinHash, "jaccard", counted)
+    texts = [" ".join(words(1)) + of_row(number) for number in range(300)]
+    splits = np.array([TRAIN, VALIDATION, TEST] * 100)
+    found = find_near_duplicates(rows_of(tmp_path, texts), splits, "text", 0.8).leaks
+    assert {leak.near for leak in found.values()} == {100}
+    assert compared <= 300
