@@ -29,6 +29,11 @@ WEIGHTS = (0.2, 0.8)
 """How much a false candidate and a missed one weigh in the index: only candidates are looked at again."""
 STRICTEST_INDEX = 0.95
 """An index for a higher threshold can have a single band, which datasketch refuses, and saves no work."""
+LONGEST_MEAN_WORD = 10
+"""A text whose words have more characters on average is taken to be written without spaces: prose of languages that use
+them stays well below. By its few long words it would have nothing in common with a text that differs in one place."""
+CHARACTERS = 5
+"""Characters in a row that are compared in texts without words: two of the usual two-character words of Chinese fit."""
 NAMED_EXAMPLES = 10
 
 COMPARED = ((TEST, TRAIN), (TEST, VALIDATION), (VALIDATION, TRAIN))
@@ -51,8 +56,9 @@ def find_near_duplicates(
     """Count the held-out rows whose text in `column` is at least as similar as `threshold` to one of another split.
 
     The similarity of two texts is the share that their sets of word pairs, in lower case, have in common (Jaccard), as
-    MinHash estimates it; Broder, On the resemblance and containment of documents (1997). Values that are no text are
-    left out, and so are rows whose split is DROPPED. Equal arguments give equal results.
+    MinHash estimates it; Broder, On the resemblance and containment of documents (1997). Of a text with few spaces for
+    its length, five characters in a row stand for a word pair. Values that are no text are left out, and so are rows
+    whose split is DROPPED. Equal arguments give equal results.
     """
     held_out, signatures = _held_out(rows, splits, column)
     searches = {there: _Search(held_out, signatures, there, threshold) for there in (TRAIN, VALIDATION)}
@@ -154,8 +160,14 @@ def _wording(text: str) -> str:
 def _signature(wording: str) -> MinHash:
     from datasketch import MinHash
 
-    words = wording.split(" ")
-    pairs = {" ".join(pair) for pair in itertools.pairwise(words)} or {wording}
     signature = MinHash(num_perm=PERMUTATIONS)
-    signature.update_batch([pair.encode() for pair in sorted(pairs)])
+    signature.update_batch([part.encode() for part in sorted(_parts(wording))])
     return signature
+
+
+def _parts(wording: str) -> set[str]:
+    """What two texts may have in common: pairs of words, or runs of characters where there are few spaces."""
+    words = wording.split(" ")
+    if sum(map(len, words)) > LONGEST_MEAN_WORD * len(words):
+        return {wording[start : start + CHARACTERS] for start in range(len(wording) - CHARACTERS + 1)}
+    return {" ".join(pair) for pair in itertools.pairwise(words)} or {wording}

@@ -81,6 +81,24 @@ def test_texts_of_a_single_word_are_compared_whole(tmp_path):
     assert (found.near, found.identical, found.examples) == (1, 0, (("r2", "r0"),))
 
 
+SENTENCE = "我昨天在你们的网上商店买了一部手机可是到现在还没有收到货请问什么时候可以送到"
+
+
+@pytest.mark.parametrize("other", [SENTENCE[:-1] + "达", f"{SENTENCE} 谢谢"], ids=["other last one", "longer"])
+def test_texts_written_without_spaces_are_compared_by_their_characters(tmp_path, other):
+    different = "如果银行卡丢了应该先打电话给客服冻结账户然后带身份证去任何一家分行补办新的卡片"
+    rows = rows_of(tmp_path, [SENTENCE, different, other, different[::-1]])
+    found = find_near_duplicates(rows, np.array([TRAIN, TRAIN, TEST, TEST]), "text", 0.8).leaks["test_in_train"]
+    assert (found.near, found.identical, found.examples) == (1, 0, (("r2", "r0"),))
+
+
+def test_a_text_with_a_long_word_is_still_compared_by_its_word_pairs(tmp_path):
+    text = "Lebensversicherungen werden im nächsten Jahr wohl wieder teurer"
+    rows = rows_of(tmp_path, [text, " ".join(reversed(text.split()))])
+    found = find_near_duplicates(rows, np.array([TRAIN, TEST]), "text", 0.3).leaks["test_in_train"]
+    assert found.near == 0
+
+
 def variants(seed: int) -> list[str]:
     """Four texts that are similar to each other: three wordings, two of them letter for letter different."""
     text = words(seed)
