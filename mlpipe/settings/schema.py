@@ -105,8 +105,9 @@ class Data(Section):
         default=0.8,
         ge=0,
         le=1,
-        description="How similar two texts of different splits have to be (the share of their word pairs that they "
-        "have in common) to be counted as near duplicates in the data card; 0 looks for none.",
+        description="How similar two texts of different splits have to be (the share that they have in common of their "
+        "word pairs, or of five characters in a row where there are few spaces) to be counted as near duplicates in "
+        "the data card; 0 looks for none.",
     )
 
     @model_validator(mode="after")

@@ -5,10 +5,11 @@ Such a row is not unseen: a model that has learned the other by heart has it rig
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,13 @@ PERMUTATIONS = 128
 """Numbers in a signature: the standard error of a similarity of 0.8 is 0.035."""
 WEIGHTS = (0.2, 0.8)
 """How much a false candidate and a missed one weigh in the index: only candidates are looked at again."""
+STRICTEST_INDEX = 0.95
+"""An index for a higher threshold can have a single band, which datasketch refuses, and saves no work."""
+LONGEST_MEAN_WORD = 10
+"""A text whose words have more characters on average is taken to be written without spaces: prose of languages that use
+them stays well below. By its few long words it would have nothing in common with a text that differs in one place."""
+CHARACTERS = 5
+"""Characters in a row that are compared in texts without words: two of the usual two-character words of Chinese fit."""
 NAMED_EXAMPLES = 10
 
 COMPARED = ((TEST, TRAIN), (TEST, VALIDATION), (VALIDATION, TRAIN))
@@ -34,12 +42,12 @@ COMPARED = ((TEST, TRAIN), (TEST, VALIDATION), (VALIDATION, TRAIN))
 
 @dataclass(frozen=True)
 class _HeldOut:
-    """A row of validation or test that is looked for."""
+    """A row of validation or test that is looked for; `text` and `wording` are digests."""
 
     row_id: str
     split: int
-    text: str
-    signature: MinHash
+    text: int
+    wording: int
 
 
 def find_near_duplicates(
@@ -48,50 +56,85 @@ def find_near_duplicates(
     """Count the held-out rows whose text in `column` is at least as similar as `threshold` to one of another split.
 
     The similarity of two texts is the share that their sets of word pairs, in lower case, have in common (Jaccard), as
-    MinHash estimates it; Broder, On the resemblance and containment of documents (1997). Values that are no text are
-    left out, and so are rows whose split is DROPPED. Equal arguments give equal results.
+    MinHash estimates it; Broder, On the resemblance and containment of documents (1997). Of a text with few spaces for
+    its length, five characters in a row stand for a word pair. Values that are no text are left out, and so are rows
+    whose split is DROPPED. Equal arguments give equal results.
     """
-    held_out = dict(_held_out(rows, splits, column))
-    similar, identical = _search(rows, splits, column, threshold, held_out)
+    held_out, signatures = _held_out(rows, splits, column)
+    searches = {there: _Search(held_out, signatures, there, threshold) for there in (TRAIN, VALIDATION)}
+    progress = Progress("looked for near duplicates in", rows.num_rows)
+    for number, row_id, text in _texts(rows, splits, column):
+        if (here := int(splits[number])) in searches:
+            searches[here].look_at(row_id, text)
+        progress.report(number + 1)
     leaks = {}
     for split, other in COMPARED:
-        found = {number: like for (number, there), like in similar.items() if there == other}
-        here = {held_out[number].row_id: like for number, like in found.items() if held_out[number].split == split}
-        same = sum(held_out[number].split == split for number, there in identical if there == other)
-        examples = tuple(sorted(here.items())[:NAMED_EXAMPLES])
-        leaks[f"{SPLITS[split]}_in_{SPLITS[other]}"] = Leak(len(here), same, examples)
+        leaks[f"{SPLITS[split]}_in_{SPLITS[other]}"] = searches[other].leak_of(
+            [row for row in held_out if row.split == split]
+        )
     return NearDuplicates(column, threshold, leaks)
 
 
-def _search(
-    rows: ReconciledRows, splits: NDArray[np.int64], column: str, threshold: float, held_out: Mapping[int, _HeldOut]
-) -> tuple[dict[tuple[int, int], str], set[tuple[int, int]]]:
-    """Per held-out row and other split: the first id there of a similar row; and where an identical one stands."""
-    from datasketch import MinHashLSH  # scipy takes half a second
+class _Search:
+    """Looks through the rows of one split for texts like those of the rows of later splits.
 
-    index = MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, weights=WEIGHTS)
-    for number, row in held_out.items():
-        index.insert(number, row.signature)
-    similar: dict[tuple[int, int], str] = {}
-    identical: set[tuple[int, int]] = set()
-    progress = Progress("looked for near duplicates in", rows.num_rows)
-    for number, row_id, text in _texts(rows, splits, column):
-        here = int(splits[number])
-        signature = held_out[number].signature if number in held_out else _signature(text)
-        for other in index.query(signature) if here != TEST else ():
-            row = held_out[other]
-            if row.split > here and row.signature.jaccard(signature) >= threshold:
-                similar.setdefault((other, here), row_id)
-                if row.text == text:
-                    identical.add((other, here))
-        progress.report(number + 1)
-    return similar, identical
+    Every wording is compared once, and one that has been found is not looked for again: otherwise the time would grow
+    with the square of the rows where many of them say the same.
+    """
+
+    def __init__(
+        self, held_out: Iterable[_HeldOut], signatures: Mapping[int, MinHash], split: int, threshold: float
+    ) -> None:
+        from datasketch import MinHashLSH  # scipy takes half a second
+
+        wanted = [row for row in held_out if row.split > split]
+        self._signatures = signatures
+        self._threshold = threshold
+        self._texts = {row.text for row in wanted}
+        self._compared: set[int] = set()
+        self._similar: dict[int, str] = {}
+        self._identical: set[int] = set()
+        strictest = min(threshold, STRICTEST_INDEX)
+        self._index = MinHashLSH(threshold=strictest, num_perm=PERMUTATIONS, weights=WEIGHTS)
+        for wording in {row.wording for row in wanted}:
+            self._index.insert(wording, signatures[wording])
+
+    def look_at(self, row_id: str, text: str) -> None:
+        """Take the next row of the split."""
+        if (digest := _digest(text)) in self._texts:
+            self._identical.add(digest)
+        wording = _wording(text)
+        digest = _digest(wording)
+        if digest in self._compared:
+            return
+        self._compared.add(digest)
+        signature = self._signatures[digest] if digest in self._signatures else _signature(wording)
+        for other in self._index.query(signature):
+            if self._signatures[other].jaccard(signature) >= self._threshold:
+                self._similar[other] = row_id
+                self._index.remove(other)
+
+    def leak_of(self, held_out: Iterable[_HeldOut]) -> Leak:
+        """What was found of these rows; an example names the first row of the split that is similar."""
+        near = {row.row_id: self._similar[row.wording] for row in held_out if row.wording in self._similar}
+        identical = sum(row.text in self._identical for row in held_out)
+        return Leak(len(near), identical, tuple(sorted(near.items())[:NAMED_EXAMPLES]))
 
 
-def _held_out(rows: ReconciledRows, splits: NDArray[np.int64], column: str) -> Iterator[tuple[int, _HeldOut]]:
+def _held_out(
+    rows: ReconciledRows, splits: NDArray[np.int64], column: str
+) -> tuple[list[_HeldOut], dict[int, MinHash]]:
+    """The rows that are looked for, and one signature for each of their wordings."""
+    held_out: list[_HeldOut] = []
+    signatures: dict[int, MinHash] = {}
     for number, row_id, text in _texts(rows, splits, column):
         if splits[number] in (VALIDATION, TEST):
-            yield number, _HeldOut(row_id, int(splits[number]), text, _signature(text))
+            wording = _wording(text)
+            row = _HeldOut(row_id, int(splits[number]), _digest(text), _digest(wording))
+            held_out.append(row)
+            if row.wording not in signatures:
+                signatures[row.wording] = _signature(wording)
+    return held_out, signatures
 
 
 def _texts(rows: ReconciledRows, splits: NDArray[np.int64], column: str) -> Iterator[tuple[int, str, str]]:
@@ -104,11 +147,27 @@ def _texts(rows: ReconciledRows, splits: NDArray[np.int64], column: str) -> Iter
             number += 1
 
 
-def _signature(text: str) -> Any:
+def _digest(text: str) -> int:
+    """64 bits that tell texts apart, so that none is held in memory."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _wording(text: str) -> str:
+    """All of a text that its similarity to others depends on."""
+    return " ".join(text.lower().split())
+
+
+def _signature(wording: str) -> MinHash:
     from datasketch import MinHash
 
-    words = text.lower().split()
-    pairs = {" ".join(pair) for pair in itertools.pairwise(words)} or {" ".join(words)}
     signature = MinHash(num_perm=PERMUTATIONS)
-    signature.update_batch([pair.encode() for pair in sorted(pairs)])
+    signature.update_batch([part.encode() for part in sorted(_parts(wording))])
     return signature
+
+
+def _parts(wording: str) -> set[str]:
+    """What two texts may have in common: pairs of words, or runs of characters where there are few spaces."""
+    words = wording.split(" ")
+    if sum(map(len, words)) > LONGEST_MEAN_WORD * len(words):
+        return {wording[start : start + CHARACTERS] for start in range(len(wording) - CHARACTERS + 1)}
+    return {" ".join(pair) for pair in itertools.pairwise(words)} or {wording}

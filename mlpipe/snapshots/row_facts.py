@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,19 +26,24 @@ def read_row_facts(
 ) -> RowFacts:
     """One number per row and fact; `labels` are the label names by class index, `counts` how many rows have each.
 
-    Of multi-label data, the label that a row is split by is its rarest one; rows without any are one kind more.
+    Of multi-label data, the label that a row is stratified by is its rarest one; rows without any are one kind more.
     Contents and groups are told apart by 64 bits of a sha256, so that no text is held in memory. A row whose group is
     null is a group of its own.
     """
     class_of: dict[str | None, int] = {None: len(labels), **{name: index for index, name in enumerate(labels)}}
     label_codes = np.empty(rows.num_rows, dtype=np.int64)
     user_splits = np.empty(rows.num_rows, dtype=np.int64)
+    owners, owned = array("q"), array("q")
     contents, groups, keys = (np.empty(rows.num_rows, dtype=np.uint64) for _ in range(3))
     at = 0
     for batch in rows.batches():
         for row in batch.to_pylist():
             row_id = row.pop(ID)
-            label_codes[at] = class_of[_rarest(row.pop(LABEL), counts)]
+            label = row.pop(LABEL)
+            label_codes[at] = class_of[_rarest(label, counts)]
+            if isinstance(label, list):
+                owners.extend([at] * len(label) or [at])
+                owned.extend([class_of[name] for name in label] or [class_of[None]])
             user_splits[at] = SPLITS.index(row.pop(SPLIT, SPLITS[0]))
             keys[at] = _random_key(seed, row_id)
             contents[at] = _number(row)
@@ -51,6 +57,7 @@ def read_row_facts(
         keys=keys,
         groups=_codes(groups) if group_key is not None else None,
         user_splits=user_splits if SPLIT in rows.schema.names else None,
+        all_labels=(np.array(owners), np.array(owned)) if is_multi_label(rows) else None,
     )
 
 

@@ -18,7 +18,7 @@ TRAIN, VALIDATION, TEST = range(len(SPLITS))
 DROPPED = -1
 
 UNITS_TO_COVER_ALL = 3
-"""A label with at least as many independent units gets a row in every split."""
+"""A label with at least as many independent units gets a row in every split, where it can (see assign_splits)."""
 
 _LEAST_WEIGHT = 0.5
 
@@ -27,10 +27,11 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class RowFacts:
-    """What the split of each row depends on; all arrays have one entry per row.
+    """What the split of each row depends on; the arrays have one entry per row, those of `all_labels` excepted.
 
     Rows with the same number in `contents` are identical, those with the same one in `groups` belong together. `keys`
-    (uint64) orders the rows at random, by seed and id. `user_splits` are indices into SPLITS.
+    (uint64) orders the rows at random, by seed and id. `user_splits` are indices into SPLITS. Of multi-label data,
+    `labels` has the one that a row is stratified by, and `all_labels` a row number and a label for each that it has.
     """
 
     labels: Codes
@@ -38,6 +39,7 @@ class RowFacts:
     keys: NDArray[np.uint64]
     groups: Codes | None = None
     user_splits: Codes | None = None
+    all_labels: tuple[Codes, Codes] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,10 @@ def assign_splits(facts: RowFacts, validation_fraction: float, test_fraction: fl
     """Split the rows. A split that the user gives stands; what is missing is taken from the user's train rows alone.
 
     The fractions are of the rows that there are to split. Per label and split they are met to within one row, and in
-    sum exactly, as far as groups and these rules permit: a label with three independent units or more has rows in every
-    split, and a label has at least one training row.
+    sum exactly, as far as groups and these rules permit: a label has at least one training row, and one with three
+    independent units or more has rows in every split, unless moving any of its units would have taken some label's
+    only row from a split. Of multi-label data, the fractions are met for the label that a row is stratified by, before
+    units are moved for labels that lack a row.
     """
     user = facts.user_splits
     splits = np.zeros_like(facts.labels) if user is None else user.copy()
@@ -70,8 +74,17 @@ def assign_splits(facts: RowFacts, validation_fraction: float, test_fraction: fl
     across = 0 if facts.groups is None else _groups_across(facts.groups[kept], splits[kept])
     if pool.any() and fractions.any():
         units = independent_units(facts.contents[pool], None if facts.groups is None else facts.groups[pool])
-        splits[pool] = _stratified(facts.labels[pool], units, facts.keys[pool], fractions)
+        splits[pool] = _stratified(facts.labels[pool], units, facts.keys[pool], fractions, _all_labels(facts, pool))
     return Assignment(splits, identical[TEST], identical[VALIDATION], across)
+
+
+def _all_labels(facts: RowFacts, pool: NDArray[np.bool_]) -> tuple[Codes, Codes]:
+    """Every label of the rows in the pool, after the number of its row within the pool."""
+    if facts.all_labels is None:
+        return np.arange(np.count_nonzero(pool)), facts.labels[pool]
+    rows, labels = facts.all_labels
+    inside = pool[rows]
+    return (np.cumsum(pool) - 1)[rows[inside]], labels[inside]
 
 
 def independent_units(contents: Codes, groups: Codes | None) -> Codes:
@@ -121,9 +134,10 @@ class _Units:
     rank: Codes
 
     @classmethod
-    def of(cls, labels: Codes, units: Codes, keys: NDArray[np.uint64]) -> _Units:
+    def of(cls, labels: Codes, label_units: Codes, units: Codes, keys: NDArray[np.uint64]) -> _Units:
+        """From labels with the unit of each, and the unit and the key of each row."""
         num_labels = int(labels.max()) + 1
-        pairs, rows = np.unique(units * num_labels + labels, return_counts=True)
+        pairs, rows = np.unique(label_units * num_labels + labels, return_counts=True)
         sizes = np.bincount(units)
         starts = np.searchsorted(pairs // num_labels, np.arange(len(sizes) + 1))
         unit_keys = np.full(len(sizes), np.iinfo(np.uint64).max)
@@ -144,9 +158,18 @@ class _Units:
         return units
 
 
-def _stratified(labels: Codes, units: Codes, keys: NDArray[np.uint64], fractions: NDArray[np.float64]) -> Codes:
-    """The split of each row: units of several rows by greedy choice, the rest fills up what each label still needs."""
-    sets = _Units.of(labels, units, keys)
+def _stratified(
+    labels: Codes,
+    units: Codes,
+    keys: NDArray[np.uint64],
+    fractions: NDArray[np.float64],
+    all_labels: tuple[Codes, Codes],
+) -> Codes:
+    """The split of each row: units of several rows by greedy choice, the rest fills up what each label still needs.
+
+    In the end units are moved for the labels of `all_labels` (rows, labels) that lack a row in a split.
+    """
+    sets = _Units.of(labels, units, units, keys)
     rows_per_label = np.bincount(labels)
     units_per_label = np.bincount(sets.labels, minlength=len(rows_per_label))
     targets = _targets(rows_per_label, units_per_label, fractions)
@@ -156,7 +179,7 @@ def _stratified(labels: Codes, units: Codes, keys: NDArray[np.uint64], fractions
     is_open[TRAIN] = True
     need = _place_large(sets, splits, sets.order[:several], targets, is_open)
     _fill_up(sets, splits, sets.order[several:], need)
-    _cover_labels(sets, splits, units_per_label, is_open)
+    _cover_labels(_Units.of(all_labels[1], units[all_labels[0]], units, keys), splits, is_open)
     return splits[units]
 
 
@@ -213,8 +236,9 @@ def _fill_up(sets: _Units, splits: Codes, single: Codes, need: NDArray[np.float6
     splits[single[by_label]] = chosen
 
 
-def _cover_labels(sets: _Units, splits: Codes, units_per_label: Codes, is_open: NDArray[np.bool_]) -> None:
-    """Move small units where the greedy choice left a label without a row: to train always, else without new gaps."""
+def _cover_labels(sets: _Units, splits: Codes, is_open: NDArray[np.bool_]) -> None:
+    """Move small units where a label was left without a row in a split: to train always, else without new gaps."""
+    units_per_label = np.bincount(sets.labels)
     in_split = [_labels_in(sets, splits, split) for split in range(len(SPLITS))]
     present = np.stack([np.bincount(labels, minlength=len(units_per_label)) for labels in in_split])
 

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import itertools
 import random
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from datasketch import MinHash
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mlpipe.snapshots.data_card import Leak
 from mlpipe.snapshots.near_duplicates import find_near_duplicates
 from mlpipe.snapshots.rows import Row
 from mlpipe.snapshots.rows_file import ROWS_FILE, ReconciledRows, RowsWriter
@@ -61,7 +67,91 @@ def test_the_threshold_decides(tmp_path, threshold, near):
     assert found.leaks["test_in_train"].near == near
 
 
+@pytest.mark.parametrize("threshold", [0.999, 1.0])
+def test_at_the_highest_thresholds_equal_word_pairs_are_found_and_one_other_word_is_not(tmp_path, threshold):
+    same, near = words(1), words(2)
+    rows = rows_of(tmp_path, [" ".join(same), " ".join(near), " ".join(same).upper(), changed(near, 1)])
+    found = find_near_duplicates(rows, np.array([TRAIN, TRAIN, TEST, TEST]), "text", threshold).leaks["test_in_train"]
+    assert found.examples == (("r2", "r0"),)
+
+
 def test_texts_of_a_single_word_are_compared_whole(tmp_path):
     rows = rows_of(tmp_path, ["apple", "pear", "Apple"])
     found = find_near_duplicates(rows, np.array([TRAIN, TRAIN, TEST]), "text", 0.8).leaks["test_in_train"]
     assert (found.near, found.identical, found.examples) == (1, 0, (("r2", "r0"),))
+
+
+SENTENCE = "我昨天在你们的网上商店买了一部手机可是到现在还没有收到货请问什么时候可以送到"
+
+
+@pytest.mark.parametrize("other", [SENTENCE[:-1] + "达", f"{SENTENCE} 谢谢"], ids=["other last one", "longer"])
+def test_texts_written_without_spaces_are_compared_by_their_characters(tmp_path, other):
+    different = "如果银行卡丢了应该先打电话给客服冻结账户然后带身份证去任何一家分行补办新的卡片"
+    rows = rows_of(tmp_path, [SENTENCE, different, other, different[::-1]])
+    found = find_near_duplicates(rows, np.array([TRAIN, TRAIN, TEST, TEST]), "text", 0.8).leaks["test_in_train"]
+    assert (found.near, found.identical, found.examples) == (1, 0, (("r2", "r0"),))
+
+
+def test_a_text_with_a_long_word_is_still_compared_by_its_word_pairs(tmp_path):
+    text = "Lebensversicherungen werden im nächsten Jahr wohl wieder teurer"
+    rows = rows_of(tmp_path, [text, " ".join(reversed(text.split()))])
+    found = find_near_duplicates(rows, np.array([TRAIN, TEST]), "text", 0.3).leaks["test_in_train"]
+    assert found.near == 0
+
+
+def variants(seed: int) -> list[str]:
+    """Four texts that are similar to each other: three wordings, two of them letter for letter different."""
+    text = words(seed)
+    return [" ".join(text), "  ".join(text), " ".join(text).upper(), changed(text, 1)]
+
+
+POOL = [*variants(1), *variants(2), *variants(3), "apple", "Apple", "pear", "", None]
+
+
+def compared_one_by_one(texts: list[str | None], splits: list[int], split: int, other: int) -> Leak:
+    """What find_near_duplicates promises, by the exact similarity of every pair of rows."""
+
+    def pairs(text: str) -> set[tuple[str, ...]]:
+        parts = text.lower().split()
+        return set(itertools.pairwise(parts)) or {tuple(parts)}
+
+    near, identical = {}, set()
+    for row, text in enumerate(texts):
+        for found, seen in enumerate(texts):
+            if text and seen and (splits[row], splits[found]) == (split, other):
+                if len(pairs(text) & pairs(seen)) / len(pairs(text) | pairs(seen)) >= 0.8:
+                    near.setdefault(f"r{row}", f"r{found}")
+                if text == seen:
+                    identical.add(row)
+    return Leak(len(near), len(identical), tuple(sorted(near.items())[:10]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(POOL), st.sampled_from([DROPPED, TRAIN, VALIDATION, TEST])), min_size=1))
+def test_what_is_found_is_what_comparing_every_pair_of_rows_finds(rows):
+    texts, splits = (list(column) for column in zip(*rows, strict=True))
+    with tempfile.TemporaryDirectory() as folder:
+        found = find_near_duplicates(rows_of(Path(folder), texts), np.array(splits), "text", 0.8).leaks
+    assert found == {
+        "test_in_train": compared_one_by_one(texts, splits, TEST, TRAIN),
+        "test_in_validation": compared_one_by_one(texts, splits, TEST, VALIDATION),
+        "validation_in_train": compared_one_by_one(texts, splits, VALIDATION, TRAIN),
+    }
+
+
+@pytest.mark.parametrize("of_row", [lambda number: "", lambda number: f" case {number}"], ids=["same", "template"])
+def test_the_work_grows_with_the_rows_and_not_with_their_square(tmp_path, monkeypatch, of_row):
+    compared = 0
+    jaccard = MinHash.jaccard
+
+    def counted(one: MinHash, other: MinHash) -> float:
+        nonlocal compared
+        compared += 1
+        return jaccard(one, other)
+
+    monkeypatch.setattr(MinHash, "jaccard", counted)
+    texts = [" ".join(words(1)) + of_row(number) for number in range(300)]
+    splits = np.array([TRAIN, VALIDATION, TEST] * 100)
+    found = find_near_duplicates(rows_of(tmp_path, texts), splits, "text", 0.8).leaks
+    assert {leak.near for leak in found.values()} == {100}
+    assert compared <= 300

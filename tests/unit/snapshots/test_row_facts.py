@@ -49,6 +49,11 @@ def test_a_row_is_split_by_its_rarest_label(rows: ReconciledRows):
     assert facts.labels.tolist() == [0, 1, 3, 2, 1]
 
 
+def test_every_label_of_a_row_is_known_to_the_split_and_a_row_without_any_is_one_kind_more(rows: ReconciledRows):
+    owners, labels = read_row_facts(rows, LABELS, count_labels(rows), None, seed=1).all_labels
+    assert list(zip(owners, labels, strict=True)) == [(0, 0), (1, 0), (1, 1), (2, 3), (3, 0), (3, 2), (4, 1)]
+
+
 def test_the_rows_of_a_split_count_for_each_of_their_labels(rows: ReconciledRows):
     splits = np.array([0, 0, 1, 2, -1])
     assert count_by_split(rows, LABELS, splits).tolist() == [[2, 1, 0], [0, 0, 0], [1, 0, 1]]

@@ -18,7 +18,7 @@ def keys_of(size: int, seed: int = 42) -> np.ndarray:
     return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)
 
 
-def facts_of(labels, contents=None, groups=None, user_splits=None, seed=42) -> RowFacts:
+def facts_of(labels, contents=None, groups=None, user_splits=None, seed=42, all_labels=None) -> RowFacts:
     size = len(labels)
     codes = [None if values is None else np.asarray(values, dtype=np.int64) for values in (groups, user_splits)]
     return RowFacts(
@@ -27,12 +27,29 @@ def facts_of(labels, contents=None, groups=None, user_splits=None, seed=42) -> R
         keys=keys_of(size, seed),
         groups=codes[0],
         user_splits=codes[1],
+        all_labels=all_labels,
     )
+
+
+def several_labels(label_sets, **more) -> RowFacts:
+    """Facts of multi-label rows, each stratified by its rarest label."""
+    owned = np.concatenate([np.array(labels) for labels in label_sets])
+    owners = np.repeat(np.arange(len(label_sets)), [len(labels) for labels in label_sets])
+    counts = np.bincount(owned)
+    rarest = [min(labels, key=lambda label: (counts[label], label)) for labels in label_sets]
+    return facts_of(rarest, all_labels=(owners, owned), **more)
+
+
+def with_label(facts: RowFacts, label: int) -> np.ndarray:
+    """Whether each row has the label."""
+    owners, owned = facts.all_labels
+    return np.isin(np.arange(len(facts.labels)), owners[owned == label])
 
 
 def permuted(facts: RowFacts, order: np.ndarray) -> RowFacts:
     optional = [None if values is None else values[order] for values in (facts.groups, facts.user_splits)]
-    return RowFacts(facts.labels[order], facts.contents[order], facts.keys[order], *optional)
+    several = facts.all_labels and (np.argsort(order)[facts.all_labels[0]], facts.all_labels[1])
+    return RowFacts(facts.labels[order], facts.contents[order], facts.keys[order], *optional, several)
 
 
 @st.composite
@@ -45,6 +62,22 @@ def rows(draw, with_groups: bool = True, with_user_splits: bool = False) -> RowF
         np.unique(labels, return_inverse=True)[1],
         contents=draw(codes),
         groups=draw(codes) if with_groups else None,
+        user_splits=draw(user) if with_user_splits else None,
+    )
+
+
+@st.composite
+def multi_label_rows(draw, with_user_splits: bool = False) -> RowFacts:
+    size = draw(st.integers(1, 60))
+    codes = st.lists(st.integers(0, draw(st.integers(0, 40))), min_size=size, max_size=size)
+    labels = st.sets(st.integers(0, 11), min_size=1, max_size=4).map(sorted)
+    user = st.lists(st.sampled_from([TRAIN, VALIDATION, TEST]), min_size=size, max_size=size)
+    label_sets = draw(st.lists(labels, min_size=size, max_size=size))
+    known = np.unique(np.concatenate(label_sets))
+    return several_labels(
+        [np.searchsorted(known, labels) for labels in label_sets],
+        contents=draw(codes),
+        groups=draw(st.none() | codes),
         user_splits=draw(user) if with_user_splits else None,
     )
 
@@ -63,11 +96,11 @@ def test_without_groups_each_label_gets_its_fractions_to_within_one_row(labels, 
 
 
 @FEW
-@given(rows(), fractions, fractions)
+@given(rows() | multi_label_rows(), fractions, fractions)
 def test_each_row_is_in_one_split_and_identical_rows_and_groups_stay_whole(facts, validation, test):
     splits = assign_splits(facts, validation, test).splits
     assert set(splits) <= {TRAIN, VALIDATION, TEST}
-    for together in (facts.contents, facts.groups):
+    for together in (facts.contents, facts.contents if facts.groups is None else facts.groups):
         for number in np.unique(together):
             assert len(set(splits[together == number])) == 1
 
@@ -80,7 +113,55 @@ def test_every_label_has_a_training_row(facts, validation, test):
 
 
 @FEW
-@given(rows(), fractions, fractions, st.randoms(use_true_random=False))
+@given(multi_label_rows(), fractions, fractions)
+def test_every_label_of_multi_label_rows_has_a_training_row(facts, validation, test):
+    splits = assign_splits(facts, validation, test).splits
+    assert all(np.any(splits[with_label(facts, label)] == TRAIN) for label in set(facts.all_labels[1]))
+
+
+@FEW
+@given(multi_label_rows(with_user_splits=True), fractions, fractions)
+def test_every_label_that_the_users_splits_leave_to_train_has_a_training_row(facts, validation, test):
+    splits = assign_splits(facts, validation, test).splits
+    for label in set(facts.all_labels[1]):
+        left = with_label(facts, label) & (facts.user_splits == TRAIN) & (splits != DROPPED)
+        assert np.any(splits[left] == TRAIN) or not left.any()
+
+
+@FEW
+@given(st.integers(0, 1_000_000), st.floats(min_value=0.2, max_value=0.4), st.floats(min_value=0.2, max_value=0.4))
+def test_every_label_of_rows_with_many_rare_labels_has_a_training_row(seed, validation, test):
+    generator = np.random.default_rng(seed)
+    rare = [set(generator.integers(1, 20, size=generator.integers(1, 4)).tolist()) for _ in range(30)]
+    facts = several_labels([*map(sorted, rare), *[[0]] * 60], seed=seed)
+    splits = assign_splits(facts, validation, test).splits
+    assert all(np.any(splits[with_label(facts, label)] == TRAIN) for label in set(facts.all_labels[1]))
+
+
+def beside_rarer_labels(rarer: int, alone: int, seed: int) -> RowFacts:
+    """Label 0 is in few rows, each time beside another label, which is rarer and in `alone` more rows by itself."""
+    both = [[0, label] for label in range(1, rarer + 1)]
+    rest = [[label] for label in range(1, rarer + 1)] * alone
+    return several_labels(both + rest + [[rarer + 1]] * 80, seed=seed)
+
+
+def test_a_label_that_is_never_the_rarest_of_its_rows_has_a_training_row_with_any_seed():
+    for seed in range(300):
+        facts = beside_rarer_labels(rarer=4, alone=2, seed=seed)
+        splits = assign_splits(facts, 0.1, 0.1).splits
+        assert TRAIN in splits[with_label(facts, 0)]
+        assert all(set(splits[with_label(facts, label)]) == {TRAIN, VALIDATION, TEST} for label in range(1, 5))
+
+
+def test_a_label_that_is_never_the_rarest_of_its_rows_is_in_every_split_where_others_leave_room():
+    for seed in range(300):
+        facts = beside_rarer_labels(rarer=6, alone=4, seed=seed)
+        splits = assign_splits(facts, 0.1, 0.1).splits
+        assert set(splits[with_label(facts, 0)]) == {TRAIN, VALIDATION, TEST}
+
+
+@FEW
+@given(rows() | multi_label_rows(), fractions, fractions, st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_does_not_matter(facts, validation, test, random):
     order = np.array(random.sample(range(len(facts.labels)), len(facts.labels)))
     splits = assign_splits(facts, validation, test).splits
@@ -88,7 +169,7 @@ def test_the_order_of_the_rows_does_not_matter(facts, validation, test, random):
 
 
 @FEW
-@given(rows(with_user_splits=True), fractions, fractions)
+@given(rows(with_user_splits=True) | multi_label_rows(with_user_splits=True), fractions, fractions)
 def test_the_users_splits_stand_and_no_content_lies_in_two_of_them(facts, validation, test):
     result = assign_splits(facts, validation, test)
     given_splits = set(facts.user_splits)
