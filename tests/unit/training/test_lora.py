@@ -96,7 +96,7 @@ def test_a_missing_peft_is_named(bert: nn.Module, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(SettingsError, match="LORA_RANK needs the package peft") as caught:
         LowRankAdaptation(bert, 2)
-    assert "mlpipe[lora]" in caught.value.hint
+    assert "pip install -e '.[lora]'" in caught.value.hint
 
 
 def test_how_much_is_trained_is_logged(bert: nn.Module, caplog: pytest.LogCaptureFixture) -> None:
