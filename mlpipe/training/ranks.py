@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 T = TypeVar("T")
 
+_parted: list[Any] = []
+"""Groups that were destroyed, kept until the process ends. The last reference to one waits for its threads while it
+holds Python's lock, and a thread that has just ended the last meeting waits for that lock: neither would go on."""
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -86,4 +90,5 @@ class Ranks:
         """End the communication between the processes: nobody has to meet anybody any more."""
         if self.count > 1:
             self.wait()
+            _parted.append(torch.distributed.group.WORLD)
             torch.distributed.destroy_process_group()
