@@ -93,7 +93,7 @@ class TuneModel(TrainModel):
         publish(storage, claim, best.output, run.model(self._model_name))
         found = f"{self._tuning.objective} {best.objective:.4f} with {assignments(best.hyperparameters)}"
         place.listener.note(f"{spec.name}: the model of trial {best.number} is published: {found}")
-        seconds = sum(trial.seconds for trial in trials)
+        seconds = sum(trial.seconds for trial in trials) + best.machine.get("export_seconds", 0.0)
         machine = {**best.machine, "trials": len(trials)}
         billed = [trial.machine for trial in trials if "instance_type" in trial.machine]
         if billed and all("billable_seconds" in trial for trial in billed):  # no part of the sum is told as the whole

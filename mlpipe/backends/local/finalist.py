@@ -69,8 +69,8 @@ def export(backend: Backend, storage: Storage, spec: JobSpec, trial: TrialRecord
             hint=f"log: {storage.locate(exporting.log)}",
         )
     manifest = digest(storage.read(f"{result.output}/{MANIFEST}"))
-    seconds = round(trial.seconds + result.seconds, 2)
-    return replace(trial, output=result.output, manifest_sha256=manifest, machine=result.machine, seconds=seconds)
+    machine = {**result.machine, "export_seconds": round(result.seconds, 2)}
+    return replace(trial, output=result.output, manifest_sha256=manifest, machine=machine)
 
 
 def _checkpoint(attempt: str) -> str:
