@@ -83,10 +83,8 @@ def test_openings(storage: Storage, tree: ExperimentTree, run: RunTree) -> int:
 
     Test sets are the same where their (id, label) pairs are, or where they come from the same snapshot.
     """
-    snapshot, rows = (
-        tree.prepared(fingerprint_of(storage, run)["snapshot"]),
-        _comparison(storage, run).get("test_sha256"),
-    )
+    snapshot = tree.prepared(fingerprint_of(storage, run)["snapshot"])
+    rows = _comparison(storage, run).get("test_sha256")
     if rows is None and is_committed(storage, snapshot):
         rows = json.loads(open_unit(storage, snapshot).read("data_card.json"))["test_sha256"]
     names = [name for name in storage.files(tree.test_uses) if name.endswith(".json")]
