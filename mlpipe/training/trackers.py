@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,6 +93,8 @@ class Tracker:
     name: ClassVar[str]
     module: ClassVar[str]
     """What is imported before training: later, two threads would import at once."""
+    drawing: ClassVar[Sequence[str]] = ()
+    """Modules of the package that draw from Python's shared generator, which belongs to the training."""
 
     def __init__(self, run: TrackedRun) -> None:
         self.run = run
@@ -112,10 +115,12 @@ class Tracker:
         return {}
 
     def load(self) -> None:
-        """Import the tracker's package."""
+        """Import the tracker's package, and give it random numbers of its own."""
         self.run.folder.mkdir(parents=True, exist_ok=True)
         os.environ.update(self.environment)
         importlib.import_module(self.module)
+        for name in self.drawing:
+            vars(importlib.import_module(name))["random"] = random.Random()
 
     def open(self, accelerator: Accelerator) -> int:
         """Start the tracker's run, or go on with it; returns the last epoch that it holds, or 0."""
@@ -142,6 +147,7 @@ class WandbTracker(Tracker):
 
     name = "wandb"
     module = "wandb"
+    drawing = ("wandb.sdk.lib.retry",)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -231,11 +237,16 @@ class MlflowTracker(Tracker):
 
     name = "mlflow"
     module = "mlflow"
+    drawing = ("mlflow.utils.name_utils",)
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """A folder as store is what MLflow has to be asked for; no reports to the maker."""
-        return {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        """A folder as store is what MLflow has to be asked for; no reports to the maker.
+
+        No jitter between retries: urllib3 would take it from the generator that belongs to the training.
+        """
+        switches = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        return {**switches, "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0"}
 
     @cached_property
     def _earlier(self) -> Any:
