@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from moto.server import ThreadedMotoServer
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -25,11 +29,25 @@ def running_server() -> Iterator[str]:
     """The URL of a server with nothing in it."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
+    assert server._server is not None
+    server._server.app = one_conditional_write_at_a_time(server._server.app)
     try:
         host, port = server.get_host_and_port()
         yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+def one_conditional_write_at_a_time(app: WSGIApplication) -> WSGIApplication:
+    """moto looks whether a condition holds and then writes; between the two, another thread could do the same."""
+    lock = threading.Lock()
+
+    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        is_conditional = "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MATCH" in environ
+        with lock if is_conditional else contextlib.nullcontext():
+            return app(environ, start_response)
+
+    return guarded
 
 
 def client(service: str, endpoint: str) -> Any:

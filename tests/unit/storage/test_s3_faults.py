@@ -55,7 +55,7 @@ def uri(bucket: str) -> str:
 def race(uri: str, rounds: int) -> None:
     """8 racers, each with a storage of its own, claim a number in every round."""
     storages = [S3Storage(uri) for _ in range(8)]
-    start = threading.Barrier(8)
+    start = threading.Barrier(8, timeout=60)  # seconds: one that fails must not keep the others waiting
 
     def claims_of(storage: S3Storage) -> list[int]:
         found = []
