@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,7 +70,7 @@ def show_run(storage: Storage, tree: ExperimentTree, run_num: int) -> dict[str, 
     record["test_openings"] = test_openings(storage, tree, run)
     record["comparison"] = _comparison(storage, run)
     if is_run_committed(storage, run):
-        record["record"] = json.loads(open_unit(storage, run.root).read("run.json"))
+        record["record"] = open_unit(storage, run.root).read_json("run.json")
     record["models"] = {name: _show_model(storage, run, name) for name in storage.folders(run.models)}
     if storage.exists(run.state):
         record["state"] = read_document(storage, run.state)
@@ -86,7 +85,7 @@ def test_openings(storage: Storage, tree: ExperimentTree, run: RunTree) -> int:
     snapshot = tree.prepared(fingerprint_of(storage, run)["snapshot"])
     rows = _comparison(storage, run).get("test_sha256")
     if rows is None and is_committed(storage, snapshot):
-        rows = json.loads(open_unit(storage, snapshot).read("data_card.json"))["test_sha256"]
+        rows = open_unit(storage, snapshot).read_json("data_card.json")["test_sha256"]
     names = [name for name in storage.files(tree.test_uses) if name.endswith(".json")]
     uses = [read_document(storage, f"{tree.test_uses}/{name}", "snapshot") for name in names]
     return sum(use["snapshot"] == snapshot or (rows is not None and use.get("test_sha256") == rows) for use in uses)
@@ -95,7 +94,7 @@ def test_openings(storage: Storage, tree: ExperimentTree, run: RunTree) -> int:
 def settings_of(storage: Storage, run: RunTree) -> Settings:
     """The resolved settings of a run."""
     if is_run_committed(storage, run):
-        return Settings.from_json(json.loads(open_unit(storage, run.root).read("settings.resolved.json")))
+        return Settings.from_json(open_unit(storage, run.root).read_json("settings.resolved.json"))
     return Settings.from_json(read_document(storage, run.resolved_settings))
 
 
@@ -103,7 +102,7 @@ def recorded_threads(storage: Storage, run: RunTree) -> int | None:
     """The threads that the jobs of a committed run had; None for an uncommitted one."""
     if not is_run_committed(storage, run):
         return None
-    threads: int = json.loads(open_unit(storage, run.root).read("run.json"))["jobs"][-1]["threads"]
+    threads: int = open_unit(storage, run.root).read_json("run.json")["jobs"][-1]["threads"]
     return threads
 
 
@@ -137,8 +136,7 @@ def _line(storage: Storage, run: RunTree) -> RunLine:
 def _comparison(storage: Storage, run: RunTree) -> dict[str, Any]:
     """comparison.json, checked against the manifest of a committed run; empty before the first."""
     if is_run_committed(storage, run):
-        comparison: dict[str, Any] = json.loads(open_unit(storage, run.root).read("comparison.json"))
-        return comparison
+        return open_unit(storage, run.root).read_json("comparison.json")
     return read_document(storage, run.comparison)
 
 
@@ -147,12 +145,10 @@ def _show_model(storage: Storage, run: RunTree, model_name: str) -> dict[str, An
         return {"is_published": False}
     model = open_unit(storage, run.model(model_name))
     shown: dict[str, Any] = {"is_published": True, "path": storage.locate(model.key)}
-    shown |= {name.removesuffix(".json"): json.loads(model.read(name)) for name in ("metrics.json", "signature.json")}
+    shown |= {name.removesuffix(".json"): model.read_json(name) for name in ("metrics.json", "signature.json")}
     if is_committed(storage, run.tuning(model_name)):
-        shown["tuning"] = json.loads(open_unit(storage, run.tuning(model_name)).read("best.json"))
+        shown["tuning"] = open_unit(storage, run.tuning(model_name)).read_json("best.json")
     if is_committed(storage, run.inference(model_name)):
         inference = open_unit(storage, run.inference(model_name))
-        shown |= {
-            name.removesuffix(".json"): json.loads(inference.read(name)) for name in ("statistics.json", "timing.json")
-        }
+        shown |= {name.removesuffix(".json"): inference.read_json(name) for name in ("statistics.json", "timing.json")}
     return shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -124,7 +123,7 @@ def _words_predictions(storage: Storage, run: RunTree, ids: NDArray[Any]) -> NDA
     if not is_committed(storage, run.yardstick):
         return "the job that was to train it left no result; the run's logs say why"
     unit = open_unit(storage, run.yardstick)
-    if error := json.loads(unit.read("yardstick.json"))["error"]:
+    if error := unit.read_json("yardstick.json")["error"]:
         return str(error)
     own_ids, _, predicted = _predictions(unit)
     if own_ids.tolist() != ids.tolist():
@@ -155,7 +154,7 @@ def compare_runs(storage: Storage, tree: ExperimentTree, run_nums: Sequence[int]
     for run in runs:
         if not is_run_committed(storage, run):
             raise UsageError(f"run {run.run_num} is not committed", hint=f"`mlpipe resume {run.run_num}` completes it")
-    documents = {run.run_num: _read(storage, run, "comparison.json") for run in runs}
+    documents = {run.run_num: open_unit(storage, run.root).read_json("comparison.json") for run in runs}
     for run in runs[1:]:
         if documents[run.run_num]["test_sha256"] != documents[runs[0].run_num]["test_sha256"]:
             raise UsageError(
@@ -184,25 +183,20 @@ def compare_runs(storage: Storage, tree: ExperimentTree, run_nums: Sequence[int]
 def _line(storage: Storage, contestant: Contestant, entry: Mapping[str, Any]) -> dict[str, Any]:
     """One model: its scores, how fast it is, how large, and what its training took."""
     run, name = contestant.run, contestant.model_name
-    timing = json.loads(open_unit(storage, run.inference(name)).read("timing.json"))
+    timing = open_unit(storage, run.inference(name)).read_json("timing.json")
     model = open_unit(storage, run.model(name))
-    jobs = training_jobs(_read(storage, run, "run.json")["jobs"], name)
+    jobs = training_jobs(open_unit(storage, run.root).read_json("run.json")["jobs"], name)
     return {
         **entry,
         "name": contestant.name,
         "run_num": run.run_num,
         "samples_per_second": timing["samples_per_second"],
         "latency_p99_ms": timing["latency_p99_ms"],
-        "parameters": json.loads(model.read("metrics.json")).get("parameters"),
+        "parameters": model.read_json("metrics.json").get("parameters"),
         "model_bytes": model.files["model.pt"].size,
         "training_seconds": seconds_of(jobs),
         "training_usd": cost_usd(jobs, settings_of(storage, run).sagemaker),
     }
-
-
-def _read(storage: Storage, run: RunTree, name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(open_unit(storage, run.root).read(name))
-    return document
 
 
 def _table(inference: Unit) -> Any:
@@ -231,7 +225,7 @@ def _first_difference(storage: Storage, tree: ExperimentTree, one: RunTree, othe
         if second.get(name) != value:
             return f"{name} is {value} in run {one.run_num} and {second.get(name)} in run {other.run_num}"
     prepared = [prepared_of(storage, tree, run) for run in (one, other)]
-    counts = [json.loads(unit.read("data_card.json"))["rows"] for unit in prepared]
+    counts = [unit.read_json("data_card.json")["rows"] for unit in prepared]
     addresses = [unit.key.rpartition("/")[2] for unit in prepared]
     return f"their rows were collected anew: snapshot {addresses[0]} has {counts[0]}, and {addresses[1]} {counts[1]}"
 

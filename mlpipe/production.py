@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import socket
 from collections.abc import Mapping
@@ -80,7 +79,7 @@ def promote(
 def _candidate(storage: Storage, run: RunTree, model_name: str, *, reason: str, force: bool) -> Promotion:
     if not is_run_committed(storage, run):
         raise UsageError(f"run {run.run_num} is not committed", hint=f"`mlpipe resume {run.run_num}` completes it")
-    comparison = json.loads(open_unit(storage, run.root).read("comparison.json"))
+    comparison = open_unit(storage, run.root).read_json("comparison.json")
     entry = _entry(comparison, run, model_name)
     model = open_unit(storage, run.model(model_name))
     _check_model(model, run, model_name)
@@ -117,7 +116,7 @@ def _check_model(model: Unit, run: RunTree, model_name: str) -> None:
     """What goes into production has to be what was committed, file by file, and to equal the model that was trained."""
     for name in model.files:
         model.read(name)
-    if not json.loads(model.read("parity.json"))["is_equal"]:
+    if not model.read_json("parity.json")["is_equal"]:
         raise MlpipeError(f"run {run.run_num}: the export of {model_name} does not equal the model that was trained")
 
 

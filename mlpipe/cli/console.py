@@ -131,7 +131,7 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
 
 def print_snapshot(snapshot: Snapshot) -> None:
     """Print a snapshot's address, its size, and where it lies."""
-    card = json.loads(snapshot.unit.read("data_card.json"))
+    card = snapshot.unit.read_json("data_card.json")
     how = "reused" if snapshot.is_reused else "new"
     console = stdout()
     rows = card["rows"]

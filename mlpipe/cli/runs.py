@@ -6,7 +6,11 @@ from mlpipe.cli.arguments import DEFAULT_SETTINGS, AsJson, Overrides, SettingsFi
 
 
 def runs(settings: SettingsFile = DEFAULT_SETTINGS, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """List the runs of the experiment, the oldest first."""
+    """List the runs of the experiment, the oldest first.
+
+    A run is committed (complete, and never changed again), trained (not tested yet), partial (some models failed),
+    failed, interrupted, running, or abandoned: its process is gone, and the same command goes on with it.
+    """
     resolved = read_settings(settings, overrides)
     from mlpipe import catalog, experiment  # kept out of --help and of settings errors
     from mlpipe.cli.console import print_runs

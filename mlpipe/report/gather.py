@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -28,14 +27,15 @@ def gather(storage: Storage, tree: ExperimentTree, run: RunTree) -> RunFindings:
 
     Raises UsageError where no model of the run was tested yet, IntegrityError where a file was altered.
     """
-    is_done = is_run_committed(storage, run)
-    comparison = _committed(storage, run, "comparison.json") if is_done else read_document(storage, run.comparison)
+    root = open_unit(storage, run.root) if is_run_committed(storage, run) else None
+    comparison = root.read_json("comparison.json") if root else read_document(storage, run.comparison)
     if not comparison.get("models"):
         raise UsageError(
             f"run {run.run_num} has no model that was tested: there is nothing to report",
             hint=f"`mlpipe resume {run.run_num}` completes it",
         )
-    record = _committed(storage, run, "run.json") if is_done else read_document(storage, run.state)
+    record = root.read_json("run.json") if root else read_document(storage, run.state)
+    settings_text = root.read("settings.ini") if root else storage.read(run.settings)
     prepared, settings = prepared_of(storage, tree, run), settings_of(storage, run)
     jobs = tuple(record.get("jobs", ()))
     models = tuple(_model(storage, run, entry, jobs, settings) for entry in comparison["models"])
@@ -50,9 +50,9 @@ def gather(storage: Storage, tree: ExperimentTree, run: RunTree) -> RunFindings:
         snapshot=comparison["snapshot"],
         test_openings=test_openings(storage, tree, run),
         functions=record.get("functions", ""),
-        settings_text=_settings_text(storage, run).decode("utf-8", "replace"),
+        settings_text=settings_text.decode("utf-8", "replace"),
         settings=settings.to_json(),
-        card=json.loads(prepared.read("data_card.json")),
+        card=prepared.read_json("data_card.json"),
         comparison=comparison,
         jobs=jobs,
         cost_usd=cost_usd(jobs, settings.sagemaker),
@@ -62,36 +62,25 @@ def gather(storage: Storage, tree: ExperimentTree, run: RunTree) -> RunFindings:
     return _with_rows(findings, prepared, settings.data.text_column)
 
 
-def _committed(storage: Storage, run: RunTree, name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(open_unit(storage, run.root).read(name))
-    return document
-
-
-def _settings_text(storage: Storage, run: RunTree) -> bytes:
-    if is_run_committed(storage, run):
-        return open_unit(storage, run.root).read("settings.ini")
-    return storage.read(run.settings)
-
-
 def _model(
     storage: Storage, run: RunTree, scores: Document, jobs: tuple[Document, ...], settings: Settings
 ) -> ModelFindings:
     name = scores["model_name"]
     model, inference = open_unit(storage, run.model(name)), open_unit(storage, run.inference(name))
-    labels = tuple(json.loads(model.read("id2label.json")).values())
+    labels = tuple(model.read_json("id2label.json").values())
     predictions = Predictions.read(inference)
-    metrics = json.loads(model.read("metrics.json"))
+    metrics = model.read_json("metrics.json")
     own_jobs = training_jobs(jobs, name)
     return ModelFindings(
         name=name,
         location=storage.locate(model.key),
         scores=scores,
-        statistics=json.loads(inference.read("statistics.json")),
+        statistics=inference.read_json("statistics.json"),
         metrics=metrics,
-        timing=json.loads(inference.read("timing.json")),
-        signature=json.loads(model.read("signature.json")),
-        parity=json.loads(model.read("parity.json")),
-        history=_lines(model, "history.jsonl"),
+        timing=inference.read_json("timing.json"),
+        signature=model.read_json("signature.json"),
+        parity=model.read_json("parity.json"),
+        history=model.read_json_lines("history.jsonl"),
         labels=labels,
         confusion=predictions.confusion(labels),
         mistakes=predictions.mistakes(SHOWN_MISTAKES),
@@ -107,11 +96,7 @@ def _tuning(storage: Storage, run: RunTree, model_name: str) -> Tuning | None:
     if not is_committed(storage, run.tuning(model_name)):
         return None
     unit = open_unit(storage, run.tuning(model_name))
-    return Tuning(json.loads(unit.read("best.json")), _lines(unit, "trials.jsonl"))
-
-
-def _lines(unit: Unit, name: str) -> tuple[Document, ...]:
-    return tuple(json.loads(line) for line in unit.read(name).decode().splitlines())
+    return Tuning(unit.read_json("best.json"), unit.read_json_lines("trials.jsonl"))
 
 
 def _with_rows(findings: RunFindings, prepared: Unit, text_column: str | None) -> RunFindings:

@@ -162,6 +162,8 @@ def _bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_BYTES)
     except FileNotFoundError as error:
-        raise SettingsError(f"there is no settings file {path}", hint=_HINT) from error
+        run = f"a run is named so: `mlpipe infer --run-num {path}`, `mlpipe show {path}`"
+        hint = run if path.name.isdecimal() else _HINT
+        raise SettingsError(f"there is no settings file {path}", hint=hint) from error
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} cannot be read: {error}", hint=_HINT) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from mlpipe.manifest import digest, to_bytes
@@ -33,7 +32,7 @@ class ClaimRun(Step):
     def execute(self, pipeline: Pipeline) -> Pipeline:
         """Write RUN. Raises SettingsError where [TRAINING] asks for what the rows have no form for."""
         place = self._place
-        if json.loads(pipeline[PREPARED].unit.read("data_card.json"))["task_type"] == TaskType.MULTI_LABEL:
+        if pipeline[PREPARED].unit.read_json("data_card.json")["task_type"] == TaskType.MULTI_LABEL:
             check_multi_label(place.settings.training)  # here the rows are known, and no training was paid for
         fingerprint = self._fingerprint(pipeline[PREPARED])
         wanted = place.settings.experiment.run_num

@@ -110,7 +110,7 @@ def run_inference(
         "run_num": run.run_num,
         "models": list(model_names),
         "snapshot": prepared.key,
-        "test_sha256": json.loads(prepared.read("data_card.json"))["test_sha256"],
+        "test_sha256": prepared.read_json("data_card.json")["test_sha256"],
     }
     use_id = f"{opened['opened'].replace(':', '')}-{uuid.uuid4().hex[:8]}"
     place.storage.create(place.tree.test_use(use_id), to_bytes(opened))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -73,7 +72,7 @@ def summary_of(place: Workplace, claim: Claim, failed: Sequence[ModelOutcome] = 
     storage, run = place.storage, claim.run
     comparison = read_document(storage, run.comparison)
     timings = {
-        entry["model_name"]: json.loads(open_unit(storage, run.inference(entry["model_name"])).read("timing.json"))
+        entry["model_name"]: open_unit(storage, run.inference(entry["model_name"])).read_json("timing.json")
         for entry in comparison["models"]
     }
     return RunSummary(
@@ -91,7 +90,7 @@ def _comparison(
     place: Workplace, claim: Claim, prepared: Unit, published: Sequence[str], failed: Sequence[ModelOutcome]
 ) -> dict[str, Any]:
     """The content of comparison.json: no times in it, so that equal runs have equal bytes."""
-    card = json.loads(prepared.read("data_card.json"))
+    card = prepared.read_json("data_card.json")
     entries = [_model_entry(place, claim, name) for name in published]
     entries.sort(key=lambda entry: (-entry["macro_f1"]["value"], entry["model_name"]))
     document = {
@@ -120,9 +119,9 @@ def _majority(card: Mapping[str, Any]) -> str | tuple[str, ...]:
 def _model_entry(place: Workplace, claim: Claim, model_name: str) -> dict[str, Any]:
     model = open_unit(place.storage, claim.run.model(model_name))
     inference = open_unit(place.storage, claim.run.inference(model_name))
-    statistics = json.loads(inference.read("statistics.json"))
-    metrics = json.loads(model.read("metrics.json"))
-    parity = json.loads(model.read("parity.json"))
+    statistics = inference.read_json("statistics.json")
+    metrics = model.read_json("metrics.json")
+    parity = model.read_json("parity.json")
     return {
         "model_name": model_name,
         "num_rows": statistics["num_rows"],

@@ -183,7 +183,7 @@ def best_hyperparameters(storage: Storage, run: RunTree, model_name: str) -> dic
         raise UsageError(
             f"run {run.run_num} has not tuned {model_name}", hint="`mlpipe show N --json` says what a run has"
         )
-    best: dict[str, str] = json.loads(open_unit(storage, run.tuning(model_name)).read("best.json"))["hyperparameters"]
+    best: dict[str, str] = open_unit(storage, run.tuning(model_name)).read_json("best.json")["hyperparameters"]
     return best
 
 
@@ -232,9 +232,8 @@ def _earlier(place: Workplace, model_name: str) -> tuple[tuple[TrialRecord, ...]
     if not is_committed(place.storage, run.tuning(model_name)):
         raise UsageError(f"[TUNING] WARM_START_RUN = {number}: that run has not tuned {model_name}")
     unit = open_unit(place.storage, run.tuning(model_name))
-    lines = unit.read("trials.jsonl").decode().splitlines()
-    parent = json.loads(unit.read("best.json"))["tuning_job"]
-    return tuple(TrialRecord.from_json(json.loads(line)) for line in lines), parent
+    trials = tuple(map(TrialRecord.from_json, unit.read_json_lines("trials.jsonl")))
+    return trials, unit.read_json("best.json")["tuning_job"]
 
 
 def _best_document(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mlpipe.errors import IntegrityError, StorageError
 from mlpipe.manifest import ALTERED_HINT, MANIFEST, SUCCESS, below, check_content, digest, parse_manifest
@@ -31,6 +33,15 @@ class Unit:
         content = self.storage.read(f"{self.key}/{name}")
         check_content(content, self.files[name], source)
         return content
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A JSON object in one file, as `read` checks it."""
+        document: dict[str, Any] = json.loads(self.read(name))
+        return document
+
+    def read_json_lines(self, name: str) -> tuple[dict[str, Any], ...]:
+        """A JSON object per line of one file, as `read` checks it."""
+        return tuple(json.loads(line) for line in self.read(name).splitlines())
 
     def channel(self, name: str, folder: str = "") -> Channel:
         """This unit, or a folder of it, as an input of a job, which checks it against the manifest."""

@@ -22,6 +22,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_settings(tmp_path / "nowhere.ini")
 
 
+def test_the_number_of_a_run_is_no_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"there is no settings file 7\n  a run is named so: .*infer --run-num 7`"):
+        load_settings(Path("7"))
+
+
 def test_a_folder_is_no_settings_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="is no file"):
         load_settings(tmp_path)

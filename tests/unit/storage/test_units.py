@@ -30,6 +30,17 @@ def test_a_committed_unit_reads_back_what_the_job_wrote(storage: Storage):
     assert storage.files("attempt/model") == {}
 
 
+def test_a_committed_unit_reads_its_json(storage: Storage):
+    folder = storage.workspace("attempt/tuning")
+    (folder / "best.json").write_text('{"trial": 7}')
+    (folder / "trials.jsonl").write_text('{"trial": 6, "note": "a\u2028b"}\n{"trial": 7}\n', encoding="utf-8")
+    write_manifest(folder)
+    storage.store(folder, "attempt/tuning")
+    unit = commit(storage, "attempt/tuning", "tuning/m")
+    assert unit.read_json("best.json") == {"trial": 7}
+    assert unit.read_json_lines("trials.jsonl") == ({"trial": 6, "note": "a\u2028b"}, {"trial": 7})
+
+
 def test_an_uncommitted_unit_is_not_opened(storage: Storage):
     make_output(storage, "models/m")
     with pytest.raises(StorageError, match=r"is not complete: it has no _SUCCESS"):
