@@ -45,6 +45,11 @@ def deferring(spec: JobSpec) -> JobSpec:
     )
 
 
+def has_checkpoint(storage: Storage, attempt: str) -> bool:
+    """Whether a trial can be exported from where it ended; otherwise it has to be trained again."""
+    return bool(storage.files(_checkpoint(attempt)))
+
+
 def forget(storage: Storage, attempt: str) -> None:
     """Remove the checkpoint of a trial that is not the best: it takes several times the room of the weights."""
     storage.delete(_checkpoint(attempt))

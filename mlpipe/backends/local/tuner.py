@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from mlpipe.backends.base import Backend, JobResult, JobStatus, NoteListener, follow_job
-from mlpipe.backends.local.finalist import deferring, export, forget, is_exported
+from mlpipe.backends.local.finalist import deferring, export, forget, has_checkpoint, is_exported
 from mlpipe.errors import ExportError, JobError, MlpipeError, UserFunctionError
 from mlpipe.manifest import MANIFEST, digest, to_bytes
 from mlpipe.specs import JobKind, JobSpec, TrialRecord, TrialState, TuningSpec
@@ -88,6 +88,13 @@ class LocalTuner:
         """
         if self._records:
             self._listener.note(f"{self._spec.name}: {len(self._records)} trials were done before")
+        if not self._storage.exists(_end_of_trials(self._spec)):
+            self._run_trials()
+        self._export_best()
+        return tuple(sorted(self._records, key=lambda record: record.number))
+
+    def _run_trials(self) -> None:
+        """Run all trials that are wanted; once they have ended, no later command starts another."""
         with ThreadPoolExecutor(self._tuning.max_parallel_jobs, "trial") as pool:
             workers: list[Future[None]] = [
                 pool.submit(contextvars.copy_context().run, self._work) for _ in range(self._tuning.max_parallel_jobs)
@@ -98,24 +105,29 @@ class LocalTuner:
             except BaseException:
                 self._end_trials()
                 raise
-        self._export_best()
-        return tuple(sorted(self._records, key=lambda record: record.number))
+        self._storage.write(_end_of_trials(self._spec), b"")
 
     def _export_best(self) -> None:
         """Run the best trial's job once more where it has left out the export; one that cannot be exported has failed.
 
         Hyperparameters may shape a model: that one trial could be exported does not say that all can.
         """
+        failures = 0
         while (best := self._best()) is not None and not is_exported(self._storage, best):
-            self._listener.note(f"{self._spec.name}: exporting the model of trial {best.number}")
             spec = _trial_spec(self._spec, best.number, dict(best.hyperparameters))
+            is_kept = has_checkpoint(self._storage, spec.attempt)
+            what = "exporting" if is_kept else "training again and exporting"
+            self._listener.note(f"{self._spec.name}: {what} the model of trial {best.number}")
             try:
                 told = export(self._backend, self._storage, spec, best)
-            except ExportError as error:
+            except (UserFunctionError, ExportError) as error:
                 self._listener.note(f"{self._spec.name}: trial {best.number} cannot be exported: {error}")
                 told = replace(best, state=TrialState.FAILED, error=str(error), output="", manifest_sha256="")
                 self._store(told)
+                self._error_class, failures = type(error), failures + 1
             self._records[self._records.index(best)] = told
+            if failures >= self._tuning.max_failures:
+                raise self._too_many_failures(failures, told)
 
     def _best(self) -> TrialRecord | None:
         return best_of(tuple(self._records), maximizes=self._tuning.maximizes)
@@ -223,11 +235,13 @@ class LocalTuner:
                 self._curves.append(record.curve)
             self._listener.note(self._progress.told(record))
             if self._progress.failures_in_a_row >= self._tuning.max_failures:
-                raise self._error_class(
-                    f"{self._spec.name}: {self._progress.failures_in_a_row} trials in a row have failed, the last one "
-                    f"with: {record.error}",
-                    hint="[TUNING] MAX_FAILURES is how many may",
-                )
+                raise self._too_many_failures(self._progress.failures_in_a_row, record)
+
+    def _too_many_failures(self, count: int, last: TrialRecord) -> MlpipeError:
+        return self._error_class(
+            f"{self._spec.name}: {count} trials in a row have failed, the last one with: {last.error}",
+            hint="[TUNING] MAX_FAILURES is how many may",
+        )
 
     def _store(self, record: TrialRecord) -> None:
         self._storage.write(f"{_folder(self._spec)}/{record.number}.json", to_bytes(record.to_json()))
@@ -258,6 +272,11 @@ def _trial_spec(spec: JobSpec, number: int, values: dict[str, str]) -> JobSpec:
 
 def _folder(spec: JobSpec) -> str:
     return f"{spec.attempt}/finished"
+
+
+def _end_of_trials(spec: JobSpec) -> str:
+    """What is there once all trials have ended, even if their best cannot be exported."""
+    return f"{spec.attempt}/trials_have_ended"
 
 
 def _stored(storage: Storage, spec: JobSpec) -> list[TrialRecord]:

@@ -16,7 +16,7 @@ from unit.tuning.test_sampling import spec as tuning_spec
 from mlpipe.backends import LocalBackend
 from mlpipe.backends.local.launcher import RunningJob, SubprocessLauncher
 from mlpipe.contract import default_regex
-from mlpipe.errors import JobError
+from mlpipe.errors import ExportError, JobError
 from mlpipe.manifest import digest
 from mlpipe.specs import Channel, JobKind, JobSpec, TrialRecord, TrialState
 from mlpipe.storage import LocalStorage
@@ -189,6 +189,48 @@ def test_a_trial_whose_export_has_other_weights_has_failed_and_the_next_best_is_
     assert [trial.state for trial in again] == [trial.state for trial in trials], "it is not tried again"
 
 
+def test_a_trial_whose_code_fails_in_the_export_leaves_its_place_to_the_next_best(tune: Tune, storage: LocalStorage):
+    script = """
+    report(0.9 if number == 4 else 0.5)
+    if number == 4 and final.exists():
+        (base / "output").mkdir(exist_ok=True)
+        (base / "output" / "failure").write_text("UserFunctionError: forward() knows no such size")
+        raise SystemExit(1)
+    finish()
+    """
+    trials, _ = tune(script)
+    assert [trial.number for trial in trials if trial.state is TrialState.FAILED] == [4]
+    assert trials[3].error.startswith("job tune-m-004: forward() knows no such size")
+    assert exported(trials, storage) == [1]
+
+
+def test_exports_that_fail_in_a_row_end_it_as_trials_do(tune: Tune, storage: LocalStorage):
+    script = """
+    report(number / 10)
+    finish("others" if number > 1 and "_export_is_deferred" not in given else given["x"])
+    """
+    for last in (5, 3):
+        with pytest.raises(
+            ExportError, match=rf"2 trials in a row have failed, .* exported for tune-m-00{last} are not"
+        ):
+            tune(script, max_failures=2)
+    trials, notes = tune(script, max_failures=2)
+    assert notes[1] == "tune-m: training again and exporting the model of trial 2"
+    assert [trial.state for trial in trials] == [TrialState.COMPLETED, *[TrialState.FAILED] * 5]
+    assert exported(trials, storage) == [1]
+
+
+def test_a_tuning_that_has_ended_starts_no_other_trial_where_its_best_cannot_be_exported(tune: Tune):
+    script = """
+    report(0.9 if number == 3 else 0.5)
+    finish("others" if final.exists() else given["x"])
+    """
+    with pytest.raises(ExportError, match="1 trials in a row have failed"):
+        tune(script, target_value=0.8, max_failures=1)
+    trials, _ = tune(script, target_value=0.8, max_failures=1)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETED, TrialState.COMPLETED, TrialState.FAILED]
+
+
 def test_a_trial_that_was_stopped_leaves_no_checkpoint(tune: Tune, storage: LocalStorage):
     script = """
     import signal
@@ -276,17 +318,23 @@ def test_no_trial_is_started_once_there_are_enough(tune: Tune, changes: dict[str
     assert len(trials) == number
 
 
-def test_what_was_finished_is_not_repeated_and_what_was_not_is_done_again(tune: Tune, storage: LocalStorage):
+def test_what_was_finished_is_not_repeated_and_what_was_not_is_done_again(
+    tune: Tune, storage: LocalStorage, tmp_path: Path
+):
     script = """
+    if number == 3 and not pathlib.Path("again").exists():
+        raise SystemExit(7)
     report(x)
     finish()
     """
-    first, _ = tune(script, max_jobs=3)
+    with pytest.raises(JobError):
+        tune(script, max_jobs=5, max_failures=1)
     finished = "runs/1/attempts/tune-m/finished"
     before = {name: storage.read(f"{finished}/{name}") for name in storage.files(finished)}
     storage.write("runs/1/attempts/tune-m/trials/004/model/half", b"done")
-    again, notes = tune(script, max_jobs=5)
-    assert [trial.hyperparameters for trial in again[:3]] == [trial.hyperparameters for trial in first]
+    (tmp_path / "again").touch()
+    again, notes = tune(script, max_jobs=5, max_failures=1)
+    assert [trial.number for trial in again if trial.state is TrialState.FAILED] == [3]
     assert {name: storage.read(f"{finished}/{name}") for name in before} == before
     assert [trial.number for trial in again] == [1, 2, 3, 4, 5]
     assert notes[0] == "tune-m: 3 trials were done before"
