@@ -155,7 +155,7 @@ class Execution:
     def _leave(self) -> None:
         with self._lock:
             self._helping -= 1
-            if self._quick or self._slow or self._timed:
+            if self._quick or self._slow or self._timed or not self._to_do:
                 self._ring()
 
     def _in_own_thread(self, number: int, token: Token) -> None:
