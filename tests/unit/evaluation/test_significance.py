@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +15,14 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from mlpipe.evaluation.significance import binomial_test, chi_squared_survival, cochran_q, holm, mcnemar
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_to_collect() -> Iterator[None]:
+    """statsmodels collects garbage in every call of multipletests: that takes the longer, the more tests ran before."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @given(trials=st.integers(0, 3_000), share=st.floats(0, 1))
