@@ -331,8 +331,13 @@ def test_a_tracker_that_fails_or_hangs_is_one_warning(make_job, warnings, monkey
     assert warnings() == [f"tracker broken is left out: {reason}; {text}"]
 
 
-@pytest.mark.parametrize("tracker", ["wandb", "tensorboard", "mlflow"])
-def test_a_tracker_draws_no_random_number_of_the_training(make_job, warnings, monkeypatch, tracker: str) -> None:
+@pytest.mark.parametrize(
+    ("tracker", "drawing"),
+    [("wandb", "wandb.sdk.lib.retry"), ("tensorboard", None), ("mlflow", "mlflow.utils.name_utils")],
+)
+def test_a_tracker_draws_no_random_number_of_the_training(
+    make_job, warnings, monkeypatch, tracker: str, drawing: str | None
+) -> None:
     monkeypatch.setattr(
         uuid, "uuid4", lambda: uuid.UUID(int=10**20 + 1)
     )  # MLflow fills up an id that begins with zeros
@@ -342,6 +347,8 @@ def test_a_tracker_draws_no_random_number_of_the_training(make_job, warnings, mo
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     with reporting(chosen, accelerator):
         pass
+    if drawing:
+        sys.modules[drawing].random.random()  # as it does now and then
     assert warnings() == []
     assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
 
