@@ -21,7 +21,7 @@ from mlpipe.steps.outcomes import RunSummary, Snapshot, failure_of
 from mlpipe.steps.prepare import Prepare
 from mlpipe.steps.preview import Outlook, Step
 from mlpipe.steps.reconcile import Reconcile
-from mlpipe.steps.report import Report
+from mlpipe.steps.report import Report, require_majority
 from mlpipe.steps.state import write_state
 from mlpipe.steps.train import TrainModel
 from mlpipe.steps.tune import TuneModel, assignments, best_hyperparameters
@@ -30,7 +30,7 @@ from mlpipe.steps.workplace import QuietListener, StepListener, Workplace
 from mlpipe.storage import LocalStorage, Storage
 from mlpipe.storage.claims import is_run_committed, own_run
 from mlpipe.storage.empty import EmptyStorage
-from mlpipe.storage.units import is_committed
+from mlpipe.storage.units import Unit, is_committed
 from mlpipe.user_functions import read_user_source
 from mlpipe.workflow import Pipeline, Task, execute_task_plan, get_task_plan
 
@@ -189,7 +189,8 @@ def resume(settings: Settings, listener: StepListener, run_num: int) -> RunSumma
     found = find_run(storage, tree, run_num)
     if is_run_committed(storage, found):
         raise UsageError(f"run {run_num} is committed", hint=f"`mlpipe show {run_num}` prints it")
-    return _complete(_workplace_of_run(settings, listener, storage, found), found)
+    prepared = _prepared_to_complete(storage, tree, found)
+    return _complete(_workplace_of_run(settings, listener, storage, found), found, prepared)
 
 
 def report(settings: Settings, run_num: int) -> tuple[str, ...]:
@@ -241,6 +242,7 @@ def infer(settings: Settings, listener: StepListener, run_num: int | None) -> Ru
         except KeyboardInterrupt as error:
             again = f"`mlpipe infer {settings.source.name} --run-num {found.run_num}` starts it again"
             raise Interrupted(f"interrupted; {place.backend.leave_all()}", hint=again) from error
+    prepared = _prepared_to_complete(storage, tree, found)
     published = [name for name in names if is_committed(storage, found.model(name))]
     if len(published) < len(names):
         missing = ", ".join(name for name in names if name not in published)
@@ -248,12 +250,18 @@ def infer(settings: Settings, listener: StepListener, run_num: int | None) -> Ru
             f"run {found.run_num} is not trained: {missing} has no exported model",
             hint=f"`mlpipe resume {found.run_num}` trains what is missing, and infers",
         )
-    return _complete(place, found)
+    return _complete(place, found, prepared)
 
 
-def _complete(place: Workplace, run: RunTree) -> RunSummary:
+def _prepared_to_complete(storage: Storage, tree: ExperimentTree, run: RunTree) -> Unit:
+    """The prepared snapshot of an uncommitted run; UsageError where this mlpipe cannot complete a run with it."""
+    prepared = prepared_of(storage, tree, run)
+    require_majority(run, prepared)
+    return prepared
+
+
+def _complete(place: Workplace, run: RunTree, prepared: Unit) -> RunSummary:
     """Take a run over, and do whatever it lacks."""
-    prepared = prepared_of(place.storage, place.tree, run)
     claim = own_run(place.storage, run)
     snapshot = Snapshot(prepared, prepared.key.rpartition("/")[2], True, "it belongs to the run")
     pipeline = Pipeline({PREPARED: snapshot, RUN: claim})

@@ -39,22 +39,20 @@ def paired_differences(
 
     The percentile interval of Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13: rows are drawn
     with replacement, each with all of its predictions. A pure function of its arguments.
+
+    The memory grows with the models, not with their pairs: of each model, 8 bytes are kept per resample and label (20
+    models, 150 labels and 10,000 resamples: 240 MB).
     """
     rows = JudgedRows.of(truth, predictions, num_labels)
-    values = rows.scores(rows.counts[None].astype(np.float64))
-    drawn: list[list[tuple[NDArray[np.float64], ...]]] = [[] for _ in pairs]
-    for scores in rows.resampled(np.random.default_rng(seed), resamples):
-        for at, (first, second) in enumerate(pairs):
-            drawn[at].append(_difference(scores[first], scores[second]))
-    found = []
-    for (first, second), chunks in zip(pairs, drawn, strict=True):
-        joined = [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
-        estimates = [
-            _estimates(value[0], samples)
-            for value, samples in zip(_difference(values[first], values[second]), joined, strict=True)
-        ]
-        found.append(Differences(estimates[0][0], estimates[1][0], tuple(estimates[2])))
-    return found
+    values = [_columns(scores)[0] for scores in rows.scores(rows.counts[None].astype(np.float64))]
+    samples = [np.empty((resamples, 2 + num_labels)) for _ in predictions]
+    start = 0
+    for chunk in rows.resampled(np.random.default_rng(seed), resamples):
+        end = start + len(chunk[0].accuracy)
+        for kept, scores in zip(samples, chunk, strict=True):
+            kept[start:end] = _columns(scores)
+        start = end
+    return [_differences(values[one] - values[other], samples[one] - samples[other]) for one, other in pairs]
 
 
 @dataclass(frozen=True)
@@ -143,11 +141,12 @@ def _occurring(values: NDArray[Any], where: NDArray[Any] | None = None) -> tuple
     return labels, rows
 
 
-def _difference(first: Scores, second: Scores) -> tuple[NDArray[np.float64], ...]:
-    accuracy, macro_f1 = first.accuracy - second.accuracy, first.macro(first.f1) - second.macro(second.f1)
-    return accuracy[:, None], macro_f1[:, None], first.f1 - second.f1
+def _columns(scores: Scores) -> NDArray[np.float64]:
+    """Accuracy, macro F1 and the F1 of each label, side by side: (samples, 2 + labels)."""
+    return np.column_stack([scores.accuracy, scores.macro(scores.f1), scores.f1])
 
 
-def _estimates(values: NDArray[np.float64], samples: NDArray[np.float64]) -> list[Estimate]:
+def _differences(values: NDArray[np.float64], samples: NDArray[np.float64]) -> Differences:
     low, high = np.quantile(samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
-    return [Estimate(*entry) for entry in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)]
+    accuracy, macro_f1, *f1 = map(Estimate, values.tolist(), low.tolist(), high.tolist())
+    return Differences(accuracy, macro_f1, tuple(f1))

@@ -13,6 +13,8 @@ from mlpipe.evaluation.comparison import ALPHA
 from mlpipe.report import charts
 from mlpipe.report.findings import Document, RunFindings
 
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
 
 def render_page(findings: RunFindings) -> str:
     """The page. Everything that comes from rows, labels or settings is escaped: it is data, never markup."""
@@ -139,5 +141,9 @@ def markdown(text: object) -> str:
 
 
 def yaml_text(value: object) -> str:
-    """A text as a scalar of YAML, whatever stands in it: strings of JSON are such, once DEL is escaped, too."""
-    return json.dumps(str(value)).replace("\x7f", "\\x7f")
+    """A text in double quotes that YAML 1.1 and Python read alike, whatever stands in it.
+
+    A string of JSON is such, with characters above U+FFFF as they are (YAML knows no surrogate pairs), and escapes for
+    what YAML takes for a break, or for not printable.
+    """
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(str(value), ensure_ascii=False))

@@ -106,8 +106,8 @@ class Data(Section):
         ge=0,
         le=1,
         description="How similar two texts of different splits have to be (the share that they have in common of their "
-        "word pairs, or of five characters in a row where there are few spaces) to be counted as near duplicates in "
-        "the data card; 0 looks for none.",
+        "word pairs, or of five characters in a row where the column has few spaces) to be counted as near duplicates "
+        "in the data card; 0 looks for none.",
     )
 
     @model_validator(mode="after")

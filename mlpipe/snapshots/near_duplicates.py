@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,9 @@ WEIGHTS = (0.2, 0.8)
 STRICTEST_INDEX = 0.95
 """An index for a higher threshold can have a single band, which datasketch refuses, and saves no work."""
 LONGEST_MEAN_WORD = 10
-"""A text whose words have more characters on average is taken to be written without spaces: prose of languages that use
-them stays well below. By its few long words it would have nothing in common with a text that differs in one place."""
+"""Texts whose words have more characters, on average over all texts, are taken to be written without spaces: prose of
+languages that use them stays well below. By its few long words, a text would have nothing in common with one that
+differs in one place."""
 CHARACTERS = 5
 """Characters in a row that are compared in texts without words: two of the usual two-character words of Chinese fit."""
 NAMED_EXAMPLES = 10
@@ -56,12 +58,13 @@ def find_near_duplicates(
     """Count the held-out rows whose text in `column` is at least as similar as `threshold` to one of another split.
 
     The similarity of two texts is the share that their sets of word pairs, in lower case, have in common (Jaccard), as
-    MinHash estimates it; Broder, On the resemblance and containment of documents (1997). Of a text with few spaces for
-    its length, five characters in a row stand for a word pair. Values that are no text are left out, and so are rows
-    whose split is DROPPED. Equal arguments give equal results.
+    MinHash estimates it; Broder, On the resemblance and containment of documents (1997). In a column of texts with few
+    spaces for their length, five characters in a row stand for a word pair, in every one of them. Values that are no
+    text are left out, and so are rows whose split is DROPPED. Equal arguments give equal results.
     """
-    held_out, signatures = _held_out(rows, splits, column)
-    searches = {there: _Search(held_out, signatures, there, threshold) for there in (TRAIN, VALIDATION)}
+    parts_of = _runs if _have_few_spaces(text for _, _, text in _texts(rows, splits, column)) else _word_pairs
+    held_out, signatures = _held_out(rows, splits, column, parts_of)
+    searches = {there: _Search(held_out, signatures, there, threshold, parts_of) for there in (TRAIN, VALIDATION)}
     progress = Progress("looked for near duplicates in", rows.num_rows)
     for number, row_id, text in _texts(rows, splits, column):
         if (here := int(splits[number])) in searches:
@@ -83,13 +86,19 @@ class _Search:
     """
 
     def __init__(
-        self, held_out: Iterable[_HeldOut], signatures: Mapping[int, MinHash], split: int, threshold: float
+        self,
+        held_out: Iterable[_HeldOut],
+        signatures: Mapping[int, MinHash],
+        split: int,
+        threshold: float,
+        parts_of: Callable[[str], set[str]],
     ) -> None:
         from datasketch import MinHashLSH  # scipy takes half a second
 
         wanted = [row for row in held_out if row.split > split]
         self._signatures = signatures
         self._threshold = threshold
+        self._parts_of = parts_of
         self._texts = {row.text for row in wanted}
         self._compared: set[int] = set()
         self._similar: dict[int, str] = {}
@@ -108,7 +117,7 @@ class _Search:
         if digest in self._compared:
             return
         self._compared.add(digest)
-        signature = self._signatures[digest] if digest in self._signatures else _signature(wording)
+        signature = self._signatures[digest] if digest in self._signatures else _signature(self._parts_of(wording))
         for other in self._index.query(signature):
             if self._signatures[other].jaccard(signature) >= self._threshold:
                 self._similar[other] = row_id
@@ -122,7 +131,7 @@ class _Search:
 
 
 def _held_out(
-    rows: ReconciledRows, splits: NDArray[np.int64], column: str
+    rows: ReconciledRows, splits: NDArray[np.int64], column: str, parts_of: Callable[[str], set[str]]
 ) -> tuple[list[_HeldOut], dict[int, MinHash]]:
     """The rows that are looked for, and one signature for each of their wordings."""
     held_out: list[_HeldOut] = []
@@ -133,7 +142,7 @@ def _held_out(
             row = _HeldOut(row_id, int(splits[number]), _digest(text), _digest(wording))
             held_out.append(row)
             if row.wording not in signatures:
-                signatures[row.wording] = _signature(wording)
+                signatures[row.wording] = _signature(parts_of(wording))
     return held_out, signatures
 
 
@@ -157,17 +166,25 @@ def _wording(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def _signature(wording: str) -> MinHash:
+def _signature(parts: Iterable[str]) -> MinHash:
     from datasketch import MinHash
 
     signature = MinHash(num_perm=PERMUTATIONS)
-    signature.update_batch([part.encode() for part in sorted(_parts(wording))])
+    signature.update_batch([part.encode() for part in sorted(parts)])
     return signature
 
 
-def _parts(wording: str) -> set[str]:
-    """What two texts may have in common: pairs of words, or runs of characters where there are few spaces."""
-    words = wording.split(" ")
-    if sum(map(len, words)) > LONGEST_MEAN_WORD * len(words):
-        return {wording[start : start + CHARACTERS] for start in range(len(wording) - CHARACTERS + 1)}
-    return {" ".join(pair) for pair in itertools.pairwise(words)} or {wording}
+def _have_few_spaces(texts: Iterable[str]) -> bool:
+    """Whether texts are compared by runs of characters: all or none, as a pair and a run have nothing in common."""
+    words = (_wording(text).split(" ") for text in texts)
+    return math.fsum(sum(map(len, each)) / len(each) - LONGEST_MEAN_WORD for each in words) > 0
+
+
+def _word_pairs(wording: str) -> set[str]:
+    """What two texts may have in common: pairs of words, or a single word."""
+    return {" ".join(pair) for pair in itertools.pairwise(wording.split(" "))} or {wording}
+
+
+def _runs(wording: str) -> set[str]:
+    """What two texts with few spaces may have in common: CHARACTERS in a row, or all of a shorter text."""
+    return {wording[start : start + CHARACTERS] for start in range(len(wording) - CHARACTERS + 1)} or {wording}

@@ -218,20 +218,20 @@ def _label_kind(number: int, label: Any) -> str:
 
 def _names(number: int, label: Any) -> LabelNames:
     if not isinstance(label, list):
-        return _label_name(number, label)
-    names = sorted(_label_name(number, each) for each in label)
+        return _label_name(number, label, "a label has to be readable")
+    hint = "a label has to be readable; a row without any has an empty list"
+    names = sorted(_label_name(number, each, hint) for each in label)
     twice = [name for name, following in itertools.pairwise(names) if name == following]
     if twice:
         raise row_error(number, f"has the label {twice[0]!r} twice", "list every label of a row once")
     return tuple(names)
 
 
-def _label_name(number: int, label: str | int) -> str:
+def _label_name(number: int, label: str | int, hint: str) -> str:
+    """The label as a string; `hint` goes with the error for an empty one."""
     name = str(label)
     if not name.strip():
-        raise row_error(
-            number, f"has the empty label {name!r}", "a label has to be readable; a row without any has an empty list"
-        )
+        raise row_error(number, f"has the empty label {name!r}", hint)
     return name
 
 

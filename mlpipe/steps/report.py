@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlpipe.comparing import Contestant, calibration_of, compare_models, measure_yardsticks
+from mlpipe.errors import UsageError
 from mlpipe.manifest import MANIFEST, SUCCESS, digest, to_bytes
 from mlpipe.runs import RunTree
 from mlpipe.specs import FileRecord, ModelOutcome, TaskType
@@ -108,6 +109,16 @@ def _comparison(
         document |= {**compared.to_json(), "yardsticks": yardsticks}
         document["conclusion"] = f"{compared.conclusion} {yardsticks['verdict']}"
     return document
+
+
+def require_majority(run: RunTree, prepared: Unit) -> None:
+    """UsageError where a run cannot be completed: an mlpipe prepared its data whose data cards named no majority."""
+    if "majority" not in prepared.read_json("data_card.json"):
+        raise UsageError(
+            f"run {run.run_num} cannot be completed: an earlier mlpipe prepared its data, and {prepared.key}/"
+            "data_card.json lacks the majority class that models are compared with",
+            hint="`mlpipe run settings.ini --new` prepares the data again and starts the run anew",
+        )
 
 
 def _majority(card: Mapping[str, Any]) -> str | tuple[str, ...]:

@@ -17,7 +17,7 @@ from mlpipe.storage.documents import read_document
 from mlpipe.storage.units import is_committed, open_unit
 from mlpipe.user_functions import UserSource
 
-DATA_FORMAT = 2
+DATA_FORMAT = 3
 """Changes when a new mlpipe would make other snapshots of the same inputs."""
 
 Inputs = dict[str, Any]

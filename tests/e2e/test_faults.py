@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -81,6 +82,43 @@ def test_a_missing_function_is_named_before_any_job_starts(project: Project):
 def test_unusable_data_is_named_by_row_and_column(project: Project, rows: str, expected: str):
     (project.folder / "texts.csv").write_text(rows)
     assert expected in error_of(project.mlpipe("reconcile", code=3))
+
+
+def as_an_earlier_mlpipe_prepared_it(project: Project) -> None:
+    """Make the prepared snapshot one whose data card names no majority, at the address that its inputs gave then."""
+    (folder,) = (project.tree / "data" / "prepared").iterdir()
+    card = json.loads((folder / "data_card.json").read_text())
+    del card["majority"]
+    (folder / "data_card.json").write_text(json.dumps(card))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    content = (folder / "data_card.json").read_bytes()
+    manifest["files"]["data_card.json"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "_SUCCESS").write_text(hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest())
+    folder.rename(folder.with_name("0" * 16))
+    claim = project.run / "claim.json"
+    claim.write_text(claim.read_text().replace(folder.name, "0" * 16))
+
+
+def test_a_run_on_data_of_an_earlier_mlpipe_is_refused_before_anything_runs_and_started_anew(project: Project):
+    small = ("--set", "experiment.model_names=small")
+    project.mlpipe("train", *small)
+    as_an_earlier_mlpipe_prepared_it(project)
+    before = hashes(project.tree)
+    for command in (("resume", "1"), ("infer", "--run-num", "1")):
+        message = error_of(project.mlpipe(*command, code=2))
+        assert "run 1 cannot be completed: an earlier mlpipe prepared its data" in message
+        assert "`mlpipe run settings.ini --new`" in message
+    assert hashes(project.tree) == before
+    done = project.mlpipe("run", *small)
+    assert "run 1 is not resumed: it was begun with other snapshot" in done.stderr
+    assert "run 2 (committed)" in done.stdout
+
+
+def test_a_committed_run_on_data_of_an_earlier_mlpipe_is_read_and_verified_as_ever(finished_copy: Project):
+    as_an_earlier_mlpipe_prepared_it(finished_copy)
+    for command in (("show", "1"), ("compare", "1"), ("report", "1"), ("infer", "--run-num", "1")):
+        finished_copy.mlpipe(*command)
 
 
 def test_a_run_that_does_not_exist_is_named_with_those_that_do(finished: Finished):

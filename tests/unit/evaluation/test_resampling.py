@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
@@ -84,3 +87,20 @@ def test_how_many_samples_are_drawn_at_once_changes_which_numbers_are_drawn_and_
     parts = paired_differences(truth, predictions, [(0, 1)], 5, seed=3, resamples=RESAMPLES)[0].accuracy
     assert whole.value == parts.value
     assert (whole.low, whole.high) == pytest.approx((parts.low, parts.high), abs=0.01)
+
+
+def test_the_memory_grows_with_the_models_and_not_with_their_pairs():
+    generator = np.random.default_rng(6)
+    truth, *predictions = generator.integers(0, 60, (9, 200))
+    every = list(itertools.combinations(range(8), 2))
+
+    def peak(pairs: list[tuple[int, int]]) -> int:
+        tracemalloc.start()
+        try:
+            paired_differences(truth, predictions, pairs, 60, seed=3, resamples=2_000)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(every[:1])  # what is imported and kept by the first call belongs to neither
+    assert peak(every) < 1.2 * peak(every[:1])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 from unit.report.made_up import run_findings
 
 from mlpipe.report.model_card import render_model_card
+from mlpipe.report.page import yaml_text
 
 
 @pytest.fixture
@@ -35,3 +37,13 @@ def test_it_names_the_limits_the_versions_and_how_to_load(card: str):
     for expected in ("- broken failed", "2 groups have rows in several splits", "torch 2.13.0", "mlpipe.load_model("):
         assert expected in card
     assert "EPOCHS = 2, POOLING = \\<mean\\>." in card
+
+
+@pytest.mark.parametrize(
+    "text", ["é🎉", "\x00\t\n\x1f", "\x7f\x85\x9f", "\u2028\u2029", "\ufeff\uffff", "\ud83c", "\"\\'", "\\u0041"]
+)
+def test_yaml_and_python_read_any_text_as_it_was(text: str):
+    written = yaml_text(f"a{text}b")
+    assert yaml.safe_load(f"name: {written}\n") == {"name": f"a{text}b"}
+    assert ast.literal_eval(written) == f"a{text}b"
+    assert written.encode(), "it can be written to a file"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpipe.snapshots.data_card import Leak
-from mlpipe.snapshots.near_duplicates import find_near_duplicates
+from mlpipe.snapshots.near_duplicates import LONGEST_MEAN_WORD, find_near_duplicates
 from mlpipe.snapshots.rows import Row
 from mlpipe.snapshots.rows_file import ROWS_FILE, ReconciledRows, RowsWriter
 from mlpipe.snapshots.splits import DROPPED, TEST, TRAIN, VALIDATION
@@ -96,6 +96,29 @@ def test_a_text_with_a_long_word_is_still_compared_by_its_word_pairs(tmp_path):
     text = "Lebensversicherungen werden im nächsten Jahr wohl wieder teurer"
     rows = rows_of(tmp_path, [text, " ".join(reversed(text.split()))])
     found = find_near_duplicates(rows, np.array([TRAIN, TEST]), "text", 0.3).leaks["test_in_train"]
+    assert found.near == 0
+
+
+def test_texts_on_either_side_of_the_limit_are_compared_in_one_way(tmp_path):
+    text = "请问我的信用卡什么时候可以寄到家里"
+    longer = f"{text}呢 谢谢"
+    assert len(text) > LONGEST_MEAN_WORD >= len(longer.replace(" ", "")) / 2
+    found = find_near_duplicates(rows_of(tmp_path, [text, longer]), np.array([TRAIN, TEST]), "text", 0.6)
+    assert found.leaks["test_in_train"].near == 1
+
+
+def test_the_shortest_of_texts_written_without_spaces_are_compared_whole(tmp_path):
+    rows = rows_of(tmp_path, [SENTENCE, "你好", "再见", "你好", "谢谢"])
+    splits = np.array([TRAIN, TRAIN, TRAIN, TEST, TEST])
+    found = find_near_duplicates(rows, splits, "text", 0.8).leaks["test_in_train"]
+    assert (found.near, found.identical, found.examples) == (1, 1, (("r3", "r1"),))
+
+
+def test_a_text_without_spaces_does_not_change_how_a_column_with_many_is_compared(tmp_path):
+    prose = [" ".join(words(seed)) for seed in range(30)]
+    texts = [SENTENCE, f"{SENTENCE}吗", *prose, " ".join(reversed(prose[0].split()))]
+    splits = np.array([*[TRAIN] * (len(texts) - 1), TEST])
+    found = find_near_duplicates(rows_of(tmp_path, texts), splits, "text", 0.3).leaks["test_in_train"]
     assert found.near == 0
 
 

@@ -185,6 +185,13 @@ def test_a_bad_list_of_labels_is_named_by_its_row(label, problem):
         read([*MULTI, {"text": "x", "label": label}])
 
 
+@pytest.mark.parametrize(("rows", "label", "is_told"), [(MULTI, ["a", " "], True), (GOOD, " ", False)])
+def test_only_rows_with_lists_are_told_that_a_list_may_be_empty(rows, label, is_told):
+    with pytest.raises(DataError, match="has the empty label") as error:
+        read([*rows, {"text": "x", "label": label}])
+    assert ("has an empty list" in error.value.hint) == is_told
+
+
 def test_rows_may_have_several_labels_or_none():
     checked, rows = read([*MULTI, {"text": "three", "label": np.array(["b"])}, {"text": "one", "label": ["a", "b"]}])
     assert [row.label for row in rows] == [("a", "b"), (), ("b",)]
