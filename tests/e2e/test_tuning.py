@@ -164,3 +164,6 @@ def test_the_same_settings_tune_in_sagemaker(tuned: Project, fake: FakeSageMaker
     assert not [key for key in found if "/attempts/" in key or "/checkpoints/" in key]
     logs = [key for key in found if key.startswith(f"{run}/logs/tune-small-") and key.endswith("-001.log")]
     assert len(logs) == 1
+    printed = tuned.mlpipe("logs", "1", "--job", "tune-small").stdout.splitlines()
+    assert len([line for line in printed if line.startswith("tune-small: epoch 1: ")]) == 2, "of two trials that ran"
+    assert "infer: " in tuned.mlpipe("logs", "1").stdout
