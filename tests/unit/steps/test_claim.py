@@ -18,21 +18,11 @@ from mlpipe.steps.keys import PREPARED, RUN
 from mlpipe.steps.outcomes import Snapshot
 from mlpipe.steps.preview import Outlook
 from mlpipe.steps.state import write_state
-from mlpipe.steps.workplace import QuietListener, Workplace
+from mlpipe.steps.workplace import Workplace
 from mlpipe.storage.units import commit
 from mlpipe.workflow import Pipeline
 
 Claimed = Callable[..., list[str]]
-
-
-class Notes(QuietListener):
-    """Keeps what the steps decide."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.told.append(text)
 
 
 def snapshot(place: Workplace, task_type: TaskType, address: str = "p") -> Snapshot:
@@ -46,16 +36,17 @@ def snapshot(place: Workplace, task_type: TaskType, address: str = "p") -> Snaps
 
 
 @pytest.fixture
-def claimed(place: Workplace, folder: Path) -> Claimed:
+def claimed(place: Workplace, folder: Path, told: list[str]) -> Claimed:
     """Claims a run with these settings, which then fails; returns what was told of that."""
     prepared = snapshot(place, TaskType.SINGLE_LABEL)
 
     def claim(*overrides: str, new: bool = False) -> list[str]:
-        notes = Notes()
-        here = replace(place, settings=load_settings(folder / "settings.ini", overrides, {}), listener=notes)
+        here = replace(place, settings=load_settings(folder / "settings.ini", overrides, {}))
         pipeline = ClaimRun(here, new=new).execute(Pipeline({PREPARED: prepared}))
         write_state(here, pipeline[RUN], "failed")
-        return notes.told
+        heard = list(told)
+        told.clear()
+        return heard
 
     return claim
 
