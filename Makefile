@@ -38,10 +38,10 @@ test: $(VENV)/dev
 	$(BIN)/pytest -n $(WORKERS)
 
 slow: $(VENV)/dev $(VENV)/encoder
-	$(BIN)/pytest -m slow -rs
+	$(BIN)/pytest -m slow -rs -o faulthandler_timeout=0
 
 image: $(VENV)/dev
-	$(BIN)/pytest -m image -rs
+	$(BIN)/pytest -m image -rs -o faulthandler_timeout=0
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import time
@@ -13,12 +14,15 @@ from mlpipe.backends import Backend
 from mlpipe.backends.records import JobRecord, records_below
 from mlpipe.errors import UsageError
 from mlpipe.runs import RunTree
+from mlpipe.specs import JobKind
 from mlpipe.storage import Storage
 from mlpipe.storage.claims import current_owner, is_released, is_run_committed
 
 POLL_SECONDS = 1.0
 OWNER_SECONDS = 60.0
 """How long a process that was asked to stop may take for it."""
+_LOG = re.compile(r"(?P<job>.+?)(-[0-9a-f]{12})?(-\d{3}(_export)?)?\.log")
+"""The name of a log: a job, the id of its attempt unless that has none, and the number of a trial of it."""
 
 
 @dataclass
@@ -35,13 +39,12 @@ class _Reader:
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """What is new, as pairs of a job's name and a line."""
-        folder = f"{self.run.root}/logs"
-        names = [name for name in self.storage.files(folder) if name.endswith(".log") and "/" not in name]
+        jobs = _stored_logs(self.storage, self.run)
         for record in records_below(self.storage, self.run.submitted):
-            if record.log.rpartition("/")[2] not in names:
+            if record.kind is not JobKind.TUNING and record.log.rpartition("/")[2] not in jobs:  # trials store theirs
                 yield from self._from_service(record)
-        for name in names:
-            yield from self._from_storage(folder, name)
+        for name, job in jobs.items():
+            yield from self._from_storage(name, job)
 
     def _from_service(self, record: JobRecord) -> Iterator[tuple[str, str]]:
         lines, position = self.backend.logs(record.handle, self.positions.get(record.handle, ""))
@@ -50,14 +53,14 @@ class _Reader:
         self.in_service[key] = self.in_service.get(key, 0) + len(lines)
         yield from ((record.name, line) for line in lines)
 
-    def _from_storage(self, folder: str, name: str) -> Iterator[tuple[str, str]]:
-        content = self.storage.read(f"{folder}/{name}")
+    def _from_storage(self, name: str, job: str) -> Iterator[tuple[str, str]]:
+        content = self.storage.read(f"{self.run.logs}/{name}")
         start = self.stored.get(name, 0)
         complete = content.rfind(b"\n") + 1
         self.stored[name] = max(start, complete)
         lines = content[start:complete].decode("utf-8", "replace").splitlines()
         for line in lines[self.in_service.pop(name, 0) :]:
-            yield name.rpartition("-")[0], line
+            yield job, line
 
 
 def log_lines(storage: Storage, backend: Backend, run: RunTree, *, follow: bool) -> Iterator[tuple[str, str]]:
@@ -73,8 +76,7 @@ def log_lines(storage: Storage, backend: Backend, run: RunTree, *, follow: bool)
 
 def job_names(storage: Storage, run: RunTree) -> set[str]:
     """The jobs of a run that have a log, or were handed to a service."""
-    logs = [name for name in storage.files(f"{run.root}/logs") if name.endswith(".log") and "/" not in name]
-    return {name.rpartition("-")[0] for name in logs} | {job.name for job in records_below(storage, run.submitted)}
+    return {*_stored_logs(storage, run).values(), *(job.name for job in records_below(storage, run.submitted))}
 
 
 def stop_run(storage: Storage, backend: Backend, run: RunTree) -> list[str]:
@@ -91,6 +93,12 @@ def stop_run(storage: Storage, backend: Backend, run: RunTree) -> list[str]:
     if not ended:
         raise UsageError(f"nothing works on run {run.run_num}", hint="`mlpipe runs` lists what is at work")
     return ended
+
+
+def _stored_logs(storage: Storage, run: RunTree) -> dict[str, str]:
+    """The names of the logs of a run's jobs, each with its job: that of a trial is its tuning."""
+    found = ((name, _LOG.fullmatch(name)) for name in storage.files(run.logs) if "/" not in name)
+    return {name: match["job"] for name, match in found if match}
 
 
 def _is_at_work(storage: Storage, backend: Backend, run: RunTree) -> bool:

@@ -16,7 +16,11 @@ from mlpipe.storage.units import Unit, is_committed, open_unit
 
 @dataclass(frozen=True)
 class RunLine:
-    """One run in a list: `status` is committed, running, failed, interrupted, trained, partial, or abandoned."""
+    """One run in a list.
+
+    `status` is committed, running, failed, interrupted, trained, partial, detached (its jobs go on, and `mlpipe resume
+    N` takes them up), or abandoned.
+    """
 
     run_num: int
     status: str

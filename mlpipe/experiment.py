@@ -22,7 +22,7 @@ from mlpipe.steps.prepare import Prepare
 from mlpipe.steps.preview import Outlook, Step
 from mlpipe.steps.reconcile import Reconcile
 from mlpipe.steps.report import Report, require_majority
-from mlpipe.steps.state import write_state
+from mlpipe.steps.state import RunStatus, write_state
 from mlpipe.steps.train import TrainModel
 from mlpipe.steps.tune import TuneModel, assignments, best_hyperparameters
 from mlpipe.steps.verify import Verification, verify_run
@@ -341,7 +341,7 @@ def _execute(place: Workplace, tasks: Sequence[Task], pipeline: Pipeline | None 
     except BaseException as error:
         left = place.backend.leave_all()  # those of other models, in threads that nobody waits for
         if RUN in pipeline:
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            status: RunStatus = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             write_state(place, pipeline[RUN], status, str(error))
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(f"interrupted; {left}", hint=_way_back(place, pipeline)) from error

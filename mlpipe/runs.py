@@ -57,9 +57,14 @@ class RunTree:
         """What an unfinished training of a model goes on from; nothing in it is promised to stay."""
         return f"{self.root}/checkpoints/{model_name}"
 
+    @property
+    def logs(self) -> str:
+        """The folder of the logs, each of one attempt or of one trial."""
+        return f"{self.root}/logs"
+
     def log(self, attempt_id: str) -> str:
         """The log of one attempt."""
-        return f"{self.root}/logs/{attempt_id}.log"
+        return f"{self.logs}/{attempt_id}.log"
 
     @property
     def submitted(self) -> str:
@@ -68,7 +73,7 @@ class RunTree:
 
     def output_data(self, model_name: str) -> str:
         """What the trainings of a model leave beside their logs: the files of a tracker."""
-        return f"{self.root}/logs/output_data/{model_name}"
+        return f"{self.logs}/output_data/{model_name}"
 
     @property
     def models(self) -> str:

@@ -19,6 +19,7 @@ from rich.text import Text
 from mlpipe.backends import JobState, JobStatus
 from mlpipe.catalog import RunLine
 from mlpipe.contract import OBJECTIVE_MARK, PROGRESS_MARK, TRACEBACK_MARK
+from mlpipe.costs import billable_seconds
 from mlpipe.experiment import Plan, TrainedRun
 from mlpipe.production import Promotion
 from mlpipe.specs import JobSpec
@@ -193,7 +194,9 @@ def print_run(record: Mapping[str, Any], *, as_json: bool) -> None:
     if error := record.get("state", {}).get("error"):
         console.print(f"error: {error}", soft_wrap=True)
     jobs = record.get("record", record.get("state", {})).get("jobs", [])
-    if billable := sum(job.get("billable_seconds", 0) * job.get("instance_count", 1) for job in jobs):
+    if (billable := billable_seconds(jobs)) is None:
+        console.print("billable: not known, since SageMaker has not said it of every job")
+    elif billable:
         console.print(f"billable: {billable} seconds of machines")
     if record["comparison"].get("models"):
         timings = {name: shown["timing"] for name, shown in record["models"].items() if "timing" in shown}

@@ -20,7 +20,10 @@ def logs(
     follow: Follow = False,
     job: Job = None,
 ) -> None:
-    """Print the logs of a run's jobs, each line with the name of its job."""
+    """Print the logs of a run's jobs, each line with the name of its job.
+
+    A trial is part of the job that tunes; in SageMaker, its log is there when a command has seen it end.
+    """
     resolved = read_settings(settings, overrides)
     from mlpipe import attendance, experiment  # kept out of --help and of settings errors
 

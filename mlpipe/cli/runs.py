@@ -9,7 +9,8 @@ def runs(settings: SettingsFile = DEFAULT_SETTINGS, overrides: Overrides = None,
     """List the runs of the experiment, the oldest first.
 
     A run is committed (complete, and never changed again), trained (not tested yet), partial (some models failed),
-    failed, interrupted, running, or abandoned: its process is gone, and the same command goes on with it.
+    failed, interrupted, running, detached (its jobs go on, and `mlpipe resume N` takes them up), or abandoned: its
+    process is gone, and the same command goes on with it.
     """
     resolved = read_settings(settings, overrides)
     from mlpipe import catalog, experiment  # kept out of --help and of settings errors

@@ -32,8 +32,7 @@ class ClaimRun(Step):
     def execute(self, pipeline: Pipeline) -> Pipeline:
         """Write RUN. Raises SettingsError where [TRAINING] asks for what the rows have no form for."""
         place = self._place
-        if pipeline[PREPARED].unit.read_json("data_card.json")["task_type"] == TaskType.MULTI_LABEL:
-            check_multi_label(place.settings.training)  # here the rows are known, and no training was paid for
+        self._check_training(pipeline[PREPARED])  # here the rows are known, and no training was paid for
         fingerprint = self._fingerprint(pipeline[PREPARED])
         wanted = place.settings.experiment.run_num
         claim = claim_run(place.storage, place.tree, fingerprint, new=self._new, run_num=wanted)
@@ -50,11 +49,20 @@ class ClaimRun(Step):
         return pipeline
 
     def preview(self, outlook: Outlook) -> Preview:
-        """Which run would be resumed, or which number would be claimed unless somebody else is quicker."""
+        """Which run would be resumed, or which number would be claimed unless somebody else is quicker.
+
+        Raises SettingsError as `execute` would, where the snapshot is there already.
+        """
         place, wanted = self._place, self._place.settings.experiment.run_num
+        if outlook.prepared:
+            self._check_training(outlook.prepared)
         fingerprint = self._fingerprint(outlook.prepared) if outlook.prepared else None
         outlook.run, resumed = foreseen_run(place.storage, place.tree, fingerprint, new=self._new, run_num=wanted)
         return Preview(self.name, f"run {outlook.run.run_num} would be {'resumed' if resumed else 'new'}")
+
+    def _check_training(self, prepared: Snapshot) -> None:
+        if prepared.unit.read_json("data_card.json")["task_type"] == TaskType.MULTI_LABEL:
+            check_multi_label(self._place.settings.training)
 
     def _explain(self, run: RunTree, fingerprint: Mapping[str, str]) -> None:
         """Say why the run before a new one is not gone on with, unless somebody asked for that."""

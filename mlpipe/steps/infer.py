@@ -77,7 +77,9 @@ class InferModels(Step):
                 place.listener.note(f"infer {model_names[0]}: failed: {error}")
                 return [ModelOutcome(model_names[0], str(error), type(error).__name__)]
             place.listener.note(f"infer: {error}")
-            place.listener.note("infer: tried again, each model by itself and without the linear model on words")
+            changes = ["each model by itself"] if len(model_names) > 1 else []
+            changes += ["without the linear model on words"] if yardstick else []
+            place.listener.note(f"infer: tried again, {' and '.join(changes)}")
             alone = (self._infer(claim, prepared, [name], yardstick=False) for name in model_names)
             return [outcome for outcomes in alone for outcome in outcomes]
         outcomes = inference_outcomes(place, result)

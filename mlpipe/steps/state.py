@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Literal
 
 from mlpipe.backends import JobResult
 from mlpipe.manifest import to_bytes
@@ -10,11 +11,14 @@ from mlpipe.steps.workplace import Workplace
 from mlpipe.storage.claims import Claim, is_owner
 from mlpipe.storage.documents import read_document
 
+RunStatus = Literal["running", "failed", "interrupted", "trained", "partial", "detached", "committed"]
+"""What a process says of the run that it owns; `detached`: its jobs go on, and `mlpipe resume N` takes them up."""
 
-def write_state(place: Workplace, claim: Claim, status: str, error: str = "") -> None:
-    """Say that the run is `running`, `failed`, `interrupted`, `trained`, `partial` or `committed`.
 
-    Every status but the first releases the run: the same command may take it over. A process that has lost the run to
+def write_state(place: Workplace, claim: Claim, status: RunStatus, error: str = "") -> None:
+    """Say what the run is.
+
+    Every status but `running` releases the run: the same command may take it over. A process that has lost the run to
     another says nothing.
     """
     with place.state_lock:

@@ -111,3 +111,4 @@ def test_what_has_no_multi_label_form_is_refused(finished: tuple[Project, str], 
     done = finished[0].mlpipe("train", "--new", "--set", setting, code=2)
     assert problem in done.stderr
     assert "train-small" not in done.stderr, "no job was started"
+    assert problem in finished[0].mlpipe("run", "--new", "--dry-run", "--set", setting, code=2).stderr

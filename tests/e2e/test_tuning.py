@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aws.fake import FakeSageMaker
+from aws.faults import NoCapacity
 from e2e.bucket import contents
 from e2e.cloud import to_sagemaker
 from e2e.project import Project, error_of, lines_of
@@ -142,6 +143,7 @@ def test_every_combination_of_a_grid_is_tried_once(tuned: Project):
 def test_the_same_settings_tune_in_sagemaker(tuned: Project, fake: FakeSageMaker, bucket: str, s3_endpoint: str):
     to_sagemaker(tuned, f"s3://{bucket}/team")
     tuned.edit("settings.ini", "MAX_JOBS = 12", "MAX_JOBS = 3\nSEED = 5")
+    fake.script(NoCapacity(job="*-002-*"))
     done = tuned.mlpipe("run", "--set", "sagemaker.spot=yes")
     assert ", 3 of 3: " in done.stderr
     assert "run 1 (committed)" in done.stdout
@@ -154,7 +156,14 @@ def test_the_same_settings_tune_in_sagemaker(tuned: Project, fake: FakeSageMaker
     assert best["tuning_job"] == body["HyperParameterTuningJobName"]
     trials = [json.loads(line) for line in found[f"{run}/tuning/small/trials.jsonl"].decode().splitlines()]
     assert len(trials) == 3
+    billed = [trial["machine"]["billable_seconds"] for trial in trials]
+    assert [seconds > 0 for seconds in billed] == [True, False, True], "the second has found no machine"
+    jobs = json.loads(found[f"{run}/run.json"])["jobs"]
+    assert [job["billable_seconds"] for job in jobs if job["name"] == "tune-small"] == [sum(billed)]
     assert best["objective"] == max(trial["objective"] for trial in trials if trial["state"] == "Completed")
     assert not [key for key in found if "/attempts/" in key or "/checkpoints/" in key]
     logs = [key for key in found if key.startswith(f"{run}/logs/tune-small-") and key.endswith("-001.log")]
     assert len(logs) == 1
+    printed = tuned.mlpipe("logs", "1", "--job", "tune-small").stdout.splitlines()
+    assert len([line for line in printed if line.startswith("tune-small: epoch 1: ")]) == 2, "of two trials that ran"
+    assert "infer: " in tuned.mlpipe("logs", "1").stdout

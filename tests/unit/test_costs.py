@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlpipe.costs import cost_usd, seconds_of, training_jobs
+from mlpipe.costs import billable_seconds, cost_usd, seconds_of, training_jobs
 from mlpipe.settings.sagemaker import Sagemaker
 
 MACHINE = {"instance_type": "ml.m5.xlarge"}
@@ -38,6 +38,12 @@ def test_a_job_whose_billed_time_is_not_known_leaves_the_cost_of_all_unknown():
     unknown = {"name": "train-o", "seconds": 2.0, "instance_count": 1, **MACHINE}
     assert cost_usd([unknown], PRICES) is None
     assert cost_usd([*JOBS, unknown], PRICES) is None
+
+
+def test_the_billable_seconds_of_jobs_are_those_of_all_their_machines():
+    assert billable_seconds([*JOBS, {"name": "prepare", "seconds": 2.0}]) == 4000
+    assert billable_seconds([{"name": "prepare", "seconds": 2.0}]) == 0
+    assert billable_seconds([*JOBS, {"name": "train-o", "seconds": 2.0, "instance_count": 1, **MACHINE}]) is None
 
 
 def test_a_job_that_was_billed_for_no_time_costs_nothing():

@@ -110,6 +110,13 @@ def test_the_page_of_commands_is_what_the_commands_say(tmp_path: Path):
     )
 
 
+def test_a_test_that_hangs_ends_the_others_in_no_target():
+    calls = re.findall(r"^\t\$\(BIN\)/pytest (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(calls) == 3
+    for call in calls:  # the limit of pyproject.toml ends a whole process, which only pytest-xdist makes up for
+        assert ("-n $(WORKERS)" in call) is not ("-o faulthandler_timeout=0" in call), call
+
+
 @pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]), ids=lambda page: page.name)
 def test_links_to_files_lead_somewhere(page: Path):
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):

@@ -40,7 +40,7 @@ def training_status(job: Mapping[str, Any], output: str) -> JobStatus:
         "instance_type": resources["InstanceType"],
         "instance_count": resources["InstanceCount"],
         "is_spot": job.get("EnableManagedSpotTraining", False),
-        "billable_seconds": job.get("BillableTimeInSeconds"),
+        "billable_seconds": job.get("BillableTimeInSeconds", _unstarted(state, job, "TrainingStartTime")),
         "training_seconds": job.get("TrainingTimeInSeconds"),
     }
     return _status(state, failure, output, job, machine)
@@ -58,7 +58,7 @@ def processing_status(job: Mapping[str, Any], output: str) -> JobStatus:
         "instance_type": cluster["InstanceType"],
         "instance_count": cluster["InstanceCount"],
         "is_spot": False,
-        "billable_seconds": None if seconds is None else round(seconds),
+        "billable_seconds": _unstarted(state, job, "ProcessingStartTime") if seconds is None else round(seconds),
     }
     return _status(state, failure, output, job, machine)
 
@@ -99,6 +99,15 @@ def _failure(status: str, secondary: str, reason: str) -> str:
         return report
     hint = _HINTS.get(reason.partition(":")[0], "")
     return f"JobError: {reason or 'the service gives no reason'}" + (f"\n  {hint}" if hint else "")
+
+
+def _unstarted(state: JobState, job: Mapping[str, Any], start: str) -> int | None:
+    """The billable seconds of a job that failed without having started, 0; None where nothing follows.
+
+    A job is billed from its start to its end, and one that found no machine or no image has no start:
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html
+    """
+    return 0 if state is JobState.FAILED and job.get(start) is None else None
 
 
 def _between(job: Mapping[str, Any], start: str, end: str) -> float | None:

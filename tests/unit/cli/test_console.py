@@ -11,6 +11,16 @@ from mlpipe.steps.outcomes import RunSummary
 
 ESTIMATE = {"value": 0.9, "low": 0.85, "high": 0.95}
 TIMING = {"samples_per_second": 120.4, "latency_p99_ms": 12.5}
+RECORD = {
+    "run_num": 1,
+    "status": "failed",
+    "updated": "now",
+    "location": "/data/runs/1",
+    "snapshot": "abc",
+    "test_openings": 2,
+    "comparison": {"models": []},
+    "models": {},
+}
 
 
 def entry(name: str, plan: str) -> dict[str, Any]:
@@ -36,15 +46,9 @@ def test_a_table_says_for_which_shapes_an_export_is_right(capsys: pytest.Capture
 
 def test_texts_that_look_like_markup_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]):
     outcome = ModelOutcome("m[/x]", "bad [/tag] :on: [red]", "JobError")
-    record = {
-        "run_num": 1,
-        "status": "failed",
-        "updated": "now",
+    record = RECORD | {
         "location": "/data [old]/runs/1",
-        "snapshot": "abc",
-        "test_openings": 2,
         "comparison": {"models": [], "failed": [{"model_name": outcome.model_name, "error": outcome.error}]},
-        "models": {},
         "state": {"error": "it ended [early]"},
     }
     print_run(record, as_json=False)
@@ -56,6 +60,27 @@ def test_texts_that_look_like_markup_are_printed_as_they_are(capsys: pytest.Capt
         "opened 2 times",
     ):
         assert text in printed
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ({"billable_seconds": 5}, "billable: 25 seconds of machines"),
+        ({}, "billable: not known, since SageMaker has not said it of every job"),
+    ],
+)
+def test_what_a_run_is_billed_is_told_as_a_whole_or_not_at_all(
+    second: dict[str, int], said: str, capsys: pytest.CaptureFixture[str]
+):
+    machine = {"instance_type": "ml.m5.xlarge", "instance_count": 1}
+    first = {"name": "train-m", **machine, "instance_count": 2, "billable_seconds": 10}
+    print_run(RECORD | {"state": {"jobs": [first, {"name": "infer", **machine, **second}]}}, as_json=False)
+    assert said in capsys.readouterr().out.splitlines()
+
+
+def test_a_run_on_this_machine_has_no_bill(capsys: pytest.CaptureFixture[str]):
+    print_run(RECORD | {"state": {"jobs": [{"name": "train-m", "seconds": 2.0}]}}, as_json=False)
+    assert "billable" not in capsys.readouterr().out
 
 
 def test_an_experiment_without_runs_says_how_to_make_one(capsys: pytest.CaptureFixture[str]):

@@ -24,8 +24,24 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+class Notes(QuietListener):
+    """Keeps what the steps decide."""
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def note(self, text: str) -> None:
+        self._told.append(text)
+
+
 @pytest.fixture
-def place(folder: Path) -> Workplace:
+def told() -> list[str]:
+    """What the steps tell the listener of the workplace."""
+    return []
+
+
+@pytest.fixture
+def place(folder: Path, told: list[str]) -> Workplace:
     """A workplace without a backend: no job can be started in it."""
     storage, source = LocalStorage(folder / "storage"), read_user_source(folder / "functions")
-    return Workplace(load_settings(folder / "settings.ini", (), {}), source, storage, None, QuietListener())
+    return Workplace(load_settings(folder / "settings.ini", (), {}), source, storage, None, Notes(told))

@@ -63,6 +63,19 @@ def test_what_is_billed_is_not_told_where_the_service_does_not_say_it():
     assert "billable_seconds" not in processed.machine
 
 
+@pytest.mark.parametrize("status", ["Failed", "Stopped"])
+def test_a_job_that_ended_without_having_started_is_billed_for_no_time(status: str):
+    assert training_status(described(status), "").machine["billable_seconds"] == 0
+    never = PROCESSING | {"ProcessingJobStatus": status, "ProcessingEndTime": START}
+    assert processing_status(never, "").machine["billable_seconds"] == 0
+
+
+def test_what_a_job_that_started_and_failed_is_billed_for_is_not_guessed():
+    assert "billable_seconds" not in training_status(described("Failed", TrainingStartTime=START), "").machine
+    begun = PROCESSING | {"ProcessingJobStatus": "Failed", "ProcessingStartTime": START}
+    assert "billable_seconds" not in processing_status(begun, "").machine
+
+
 @pytest.mark.parametrize(
     ("more", "failure"),
     [
