@@ -91,4 +91,5 @@ def test_the_end_of_a_fake_ends_its_jobs(make_account: MakeAccount, tmp_path: Pa
     while not (lines := [path.read_text() for path in tmp_path.rglob("log") if path.read_text().endswith("\n")]):
         time.sleep(0.02)
     account.fake.__exit__(None, None, None)
-    assert not runs(int(lines[0]))
+    while runs(int(lines[0])):  # it was killed, and the system may take a moment for it; what is not killed never ends
+        time.sleep(0.02)

@@ -12,6 +12,19 @@ import time
 import pytest
 from e2e.project import Finished, Project, error_of, hashes
 
+HANGING = """
+import time
+
+def reconcile(settings):
+    time.sleep(600)
+
+def load_processor(model_name, settings): ...
+def encode(examples, processor, model_name, settings): ...
+def load_model(model_name, id2label, settings): ...
+def ordered_input_keys(model_name, settings): ...
+"""
+"""Functions of which the first one hangs; they import nothing that takes a part of the time that a job has."""
+
 
 def test_one_failed_model_leaves_the_others_and_the_same_command_makes_up_for_it(project: Project):
     project.edit("settings.ini", "small, large", "small, broken, large")
@@ -44,7 +57,8 @@ def test_a_model_that_no_export_reproduces_is_refused(project: Project):
 
 
 def test_a_function_that_hangs_is_ended_and_named(project: Project):
-    done = project.mlpipe("run", "--set", "local.max_runtime=3", "--set", "user.hang=reconcile", code=3)
+    (project.folder / "functions.py").write_text(HANGING)
+    done = project.mlpipe("run", "--set", "local.max_runtime=3", code=3)
     message = error_of(done)
     assert re.search(r"reconcile\(\) was still running at functions.py:\d+", message)
     assert "MAX_RUNTIME" in message

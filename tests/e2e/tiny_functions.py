@@ -12,8 +12,6 @@ import torch
 
 
 def reconcile(settings):
-    if settings.user.get("HANG") == "reconcile":
-        time.sleep(600)
     with Path(settings.user["CSV"]).open(newline="") as file:
         yield from csv.DictReader(file)
 
