@@ -114,9 +114,10 @@ def _comparison(
 def require_majority(run: RunTree, prepared: Unit) -> None:
     """UsageError where a run cannot be completed: an mlpipe prepared its data whose data cards named no majority."""
     if "majority" not in prepared.read_json("data_card.json"):
+        card = prepared.storage.locate(f"{prepared.key}/data_card.json")
         raise UsageError(
-            f"run {run.run_num} cannot be completed: an earlier mlpipe prepared its data, and {prepared.key}/"
-            "data_card.json lacks the majority class that models are compared with",
+            f"run {run.run_num} cannot be completed: an earlier mlpipe prepared its data, and {card} lacks the "
+            "majority class that models are compared with",
             hint="`mlpipe run settings.ini --new` prepares the data again and starts the run anew",
         )
 
